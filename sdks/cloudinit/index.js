@@ -15,7 +15,7 @@ function invokeArgs({ base64Encode, boundary, gzip, parts }) {
   return { base64Encode, boundary, gzip, parts };
 }
 
-exports.getConfig = (args, opts) => pulumi.runtime.invoke(TOKEN, invokeArgs(args ?? {}), invokeOptions(opts));
-
-exports.getConfigOutput = (args, opts) =>
-  pulumi.runtime.invokeOutput(TOKEN, invokeArgs(args ?? {}), invokeOptions(opts));
+module.exports = {
+  getConfig: (args, opts) => pulumi.runtime.invoke(TOKEN, invokeArgs(args ?? {}), invokeOptions(opts)),
+  getConfigOutput: (args, opts) => pulumi.runtime.invokeOutput(TOKEN, invokeArgs(args ?? {}), invokeOptions(opts)),
+};
