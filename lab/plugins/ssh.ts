@@ -208,16 +208,16 @@ async function connect(
   return new Promise((resolve, reject) => {
     const fail = (error: Error & { level?: string }) => {
       client.destroy();
+      // Once the connection is handed over, the command's own channel tells what happened, and this changes nothing.
       reject(new Error(`ssh: handshake failed: ${handshakeError(error, hostKeyMatched, attempted)}`));
     };
-    client.once("error", fail);
+    // More than one of these may come, also after the connection was given up or handed over; an error that nobody listens to
+    // would end the process.
+    client.on("error", fail);
     client.once("close", () => {
       fail(new Error("EOF"));
     });
     client.once("ready", () => {
-      client.off("error", fail);
-      // From here on the channel of the command tells what happened; an unhandled event would end the process.
-      client.on("error", () => undefined);
       resolve(client);
     });
     client.connect(config);

@@ -23,12 +23,16 @@ export interface SshServerOptions {
   readonly acceptEnv?: string[];
   /** Lets root in with this password as well. */
   readonly password?: string;
+  /** The keys that may log in. Default: made for it. */
+  readonly clientKeys?: { readonly private: string; readonly public: string };
+  /** Where it listens. Default: any free port. */
+  readonly port?: number;
 }
 
 /** Starts a server with keys made for it. It serves root alone, over sessions and forwarded connections. */
 export async function startSshServer(options: SshServerOptions): Promise<SshServer> {
   const hostKeys = utils.generateKeyPairSync("ed25519");
-  const clientKeys = utils.generateKeyPairSync("ed25519");
+  const clientKeys = options.clientKeys ?? utils.generateKeyPairSync("ed25519");
   const clientKey = utils.parseKey(clientKeys.public);
   if (clientKey instanceof Error) throw clientKey;
   const connections = new Set<Connection>();
@@ -56,7 +60,7 @@ export async function startSshServer(options: SshServerOptions): Promise<SshServ
       });
     });
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(options.port ?? 0, "127.0.0.1");
   await once(server, "listening");
 
   return {
