@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# lock.sh VERSION [PYTHON]: pins what a release of Synapse needs, with the hashes of every file, for Python PYTHON
+# (3.10 when not said) and newer. Writes synapse-VERSION.txt, which wheels alone satisfy, and
+# synapse-VERSION.source.txt, the same with psycopg2 for those who build that on the host, as its authors advise.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly here
+# What the wheels must run on: EL8's C library is 2.28.
+readonly pythons=(3.9 3.10 3.11 3.12 3.13) machines=(x86_64 aarch64) platform=manylinux_2_28
+
+main() {
+  local version=${1:-} python=${2:-3.10} candidate tool driver
+  if [[ ! $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(rc[0-9]+)?$ || $# -gt 2 ]]; then
+    die "usage: requirements/lock.sh VERSION [PYTHON], for example: requirements/lock.sh 1.163.2"
+  fi
+  if [[ " ${pythons[*]} " != *" $python "* ]]; then
+    die "$python is none of the Python versions that the lock is checked for: ${pythons[*]}."
+  fi
+
+  tool=$(cached uv "$(hash_inputs "$here/uv.txt")" install_uv)
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+
+  say "resolving Synapse $version for Python $python and newer..."
+  # txredisapi 1.6 does not work with Synapse, and its older releases do not say so.
+  printf '%s\n' "matrix-synapse[redis]==$version" psycopg2-binary 'txredisapi<1.6' |
+    resolve "$tool" "$python" "$work/lock"
+  driver=$(sed -n 's/^psycopg2-binary==\([^ ]*\).*/\1/p' "$work/lock")
+  printf '%s\n' "matrix-synapse[redis]==$version" "psycopg2==$driver" |
+    resolve "$tool" "$python" "$work/lock.source" --constraint "$work/lock"
+
+  for candidate in "${pythons[@]}"; do
+    if [ "$(printf '%s\n' "$python" "$candidate" | sort -V | head -n 1)" = "$python" ]; then
+      check "$tool" "$candidate"
+    fi
+  done
+
+  write "$version" "$python" "$work/lock" "$here/synapse-$version.txt"
+  write "$version" "$python" "$work/lock.source" "$here/synapse-$version.source.txt"
+}
+
+# A wheel directory that this machine's pip is told to look in would hide what the index has.
+install_uv() {
+  say "installing uv, which resolves the requirements..."
+  python3 -m venv "$1" ||
+    die "python3 cannot make a virtual environment; install python3 and python3-venv."
+  env -u PIP_FIND_LINKS "$1/bin/python" -m pip install --quiet --only-binary :all: --require-hashes --requirement "$here/uv.txt"
+}
+
+# resolve TOOL PYTHON TARGET [OPTION...]: the requirements come on stdin. An older release may be all that an older
+# Python gets; a newer Python has the newest all the same.
+resolve() {
+  local tool=$1 python=$2 target=$3
+  shift 3
+  uv "$tool" pip compile --quiet --universal --python-version "$python" --only-binary :all: --no-binary psycopg2 \
+    --generate-hashes --no-annotate --no-header --output-file "$target" "$@" -
+}
+
+# Whether a host with that Python gets everything as a wheel: only then does it need no compiler.
+check() {
+  local tool=$1 python=$2 machine
+  for machine in "${machines[@]}"; do
+    say "checking that there are wheels for Python $python on $machine..."
+    uv "$tool" pip install --quiet --dry-run --target "$work/none" --python-version "$python" \
+      --python-platform "$machine-$platform" --only-binary :all: --require-hashes --requirement "$work/lock" ||
+      die "not every requirement has a wheel for Python $python on $machine; nothing was written."
+  done
+}
+
+# write VERSION PYTHON LOCK TARGET: beside the target and then renamed, for half a lock would install half of Synapse.
+write() {
+  {
+    printf '# What Synapse %s needs on Python %s and newer; every file by its hash.\n' "$1" "$2"
+    printf '# Made by: make lock VERSION=%s PYTHON=%s\n' "$1" "$2"
+    cat "$3"
+  } >"$4.partial"
+  mv "$4.partial" "$4"
+  say "wrote requirements/${4##*/}"
+}
+
+# This machine's configuration files are left out; a mirror can be named in the environment.
+uv() {
+  local tool=$1
+  shift
+  "$tool/bin/uv" --no-config "$@"
+}
+
+main "$@"
