@@ -89,6 +89,7 @@ async function runRemote(command: string, state: Properties, output: Output, ope
     for (const [name, value] of Object.entries(previousOutput(state))) {
       if (!(await session.setEnvironment(name, value))) operation.log("warning", refusedVariable(name), false);
     }
+    operation.signal.throwIfAborted();
     await reportFailure(command, output, session.run(command, text(state.stdin), output));
   });
 }

@@ -30,7 +30,7 @@ export interface Operation {
   readonly name: string;
   /** Only asked what would happen. */
   readonly preview: boolean;
-  /** Aborted when the engine cancels or goes away. */
+  /** Aborted when the engine cancels: what has not begun must not begin. */
   readonly signal: AbortSignal;
   /** Shows a line beside the resource. An ephemeral one gives way to the next. */
   readonly log: (severity: "info" | "warning" | "error", message: string, ephemeral: boolean) => void;
@@ -136,18 +136,19 @@ export function serve(plugin: Plugin): void {
   endWithEngine(() => {
     cancellation.abort();
     server.forceShutdown();
-    // Whatever was cut off has one turn of the event loop to close its connections.
+    // Local commands are killed and connections closed in the turn of the event loop that this leaves them.
     setImmediate(() => process.exit(0));
   });
 }
 
 function endWithEngine(end: () => void): void {
   process.once("SIGINT", end).once("SIGTERM", end);
-  // A killed engine sends nothing; its orphans are handed to another parent.
+  // A killed engine sends nothing: its orphans are handed to another parent, or, before it read the port, cannot print that.
   const parent = process.ppid;
   setInterval(() => {
     if (process.ppid !== parent) end();
   }, 1000).unref();
+  process.stdout.on("error", end);
 }
 
 function handlers(plugin: Plugin, log: EngineLog, cancellation: AbortController): grpc.UntypedServiceImplementation {
@@ -198,7 +199,7 @@ function handlers(plugin: Plugin, log: EngineLog, cancellation: AbortController)
       new pb.GetSchemaResponse().setSchema(JSON.stringify({ name: plugin.name, version: plugin.version })),
     ),
     cancel: unary(() => {
-      cancellation.abort();
+      cancellation.abort(new Error("the update was cancelled before this command began"));
       return new Empty();
     }),
     checkConfig: unary((request: pb.CheckRequest) => new pb.CheckResponse().setInputs(request.getNews())),

@@ -109,7 +109,8 @@ async function retry<T>(what: string, limit: number, dialing: Dialing, attempt: 
       }
       dialing.onRetry(`${what} ${failed + 1}/${limit < 0 ? "inf" : limit} failed: retrying`);
     }
-    await sleep(Math.min(delay, LONGEST_DELAY_MS), undefined, { signal: dialing.signal });
+    // A cancelled wait ends here; the top of the loop says so in the caller's words.
+    await sleep(Math.min(delay, LONGEST_DELAY_MS), undefined, { signal: dialing.signal }).catch(() => undefined);
     delay *= BACKOFF;
   }
 }
@@ -201,9 +202,9 @@ async function connect(
   };
   const onAbort = () => client.destroy();
   signal.addEventListener("abort", onAbort, { once: true });
-  client.once("close", () => {
+  const settle = () => {
     signal.removeEventListener("abort", onAbort);
-  });
+  };
 
   return new Promise((resolve, reject) => {
     const fail = (error: Error & { level?: string }) => {
@@ -215,9 +216,12 @@ async function connect(
     // would end the process.
     client.on("error", fail);
     client.once("close", () => {
+      settle();
       fail(new Error("EOF"));
     });
     client.once("ready", () => {
+      // From here on a cancellation waits: cutting the connection would leave the command running on the host, unwatched.
+      settle();
       resolve(client);
     });
     client.connect(config);

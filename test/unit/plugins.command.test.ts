@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { utils } from "ssh2";
 import { secret, UNKNOWN } from "../../lab/plugins/values";
@@ -18,12 +19,15 @@ const URN = "urn:pulumi:dev::test::command:remote:Command::it";
 const directory = temporaryDirectory();
 let bundle: string;
 let server: SshServer;
+/** Starting one takes longer than most tests: they share it. */
+let shared: PluginProcess;
 let plugin: PluginProcess;
 
 beforeAll(async () => {
   bundle = PluginProcess.bundle("command", directory.path);
   const acceptEnv = ["GREETING", "PULUMI_COMMAND_STDOUT"];
   server = await startSshServer({ directory: directory.path, acceptEnv, password: "right" });
+  shared = await PluginProcess.start(bundle, directory.path);
 });
 
 const stops: (() => Promise<void>)[] = [];
@@ -34,16 +38,17 @@ function stopAfterwards<T extends { stop: () => Promise<void> }>(started: T): T 
   return started;
 }
 
-beforeEach(async () => {
-  plugin = await PluginProcess.start(bundle, directory.path);
+beforeEach(() => {
+  plugin = shared;
+  plugin.logs.length = 0;
 });
 
 afterEach(async () => {
-  await plugin.stop();
   await Promise.all(stops.splice(0).map((stop) => stop()));
 });
 
 afterAll(async () => {
+  await shared.stop();
   await server.stop();
   directory.remove();
 });
@@ -347,6 +352,12 @@ describe("inputs", () => {
 
 describe("the end", () => {
   const LONG = "echo $$ > running; exec sleep 60";
+
+  beforeEach(async () => {
+    plugin = await PluginProcess.start(bundle, directory.path);
+    stopAfterwards({ stop: () => plugin.stop() });
+  });
+
   const started = async () => {
     const file = join(directory.path, "running");
     writeFileSync(file, "");
@@ -366,11 +377,29 @@ describe("the end", () => {
     return false;
   };
 
-  it("of an update that was cancelled is the end of its commands", async () => {
-    const { answer, pid } = await started();
+  it("of an update that was cancelled waits for a command that runs", async () => {
+    const answer = create({ create: "echo begun >&2; sleep 1; echo finished" });
+    while (plugin.logs.length === 0) await sleep(20);
     await plugin.call("Cancel");
-    expect(errorOf(await answer)).toContain(`running "${LONG}"`);
-    expect(await isGone(pid)).toBe(true);
+    expect(properties(await answer)).toMatchObject({ stdout: "finished" });
+  });
+
+  it("of an update that was cancelled comes at once for what has not begun", async () => {
+    const answer = create({ create: "true" }, endpoint({ port: await closedPort(), dialErrorLimit: -1 }));
+    while (plugin.logs.length === 0) await sleep(20);
+    expect(plugin.logs[0]?.message).toBe("Dial 1/inf failed: retrying");
+    await plugin.call("Cancel");
+    expect(errorOf(await answer)).toContain("the update was cancelled before this command began");
+    expect(errorOf(await create({ create: "touch late" }))).toContain("was cancelled");
+    expect(existsSync(join(directory.path, "late"))).toBe(false);
+  });
+
+  it("of an update that was cancelled kills a local command", async () => {
+    const urn = URN.replace("remote", "local");
+    const answer = plugin.call("Create", { urn, name: "it", properties: { create: "echo begun; exec sleep 60" } });
+    while (plugin.logs.length === 0) await sleep(20);
+    await plugin.call("Cancel");
+    expect(errorOf(await answer)).toContain("exec sleep 60");
   });
 
   it.each(["SIGINT", "SIGTERM"] as const)("comes with %s, also to what was running", async (signal) => {
@@ -383,15 +412,25 @@ describe("the end", () => {
   });
 
   it("comes when the engine was killed", async () => {
-    const engine = spawn("/bin/bash", ["--norc", "-c", `"$0" "$1" & echo $!; wait`, process.execPath, bundle]);
-    const [output] = (await once(engine.stdout, "data")) as [Buffer];
-    const pid = Number.parseInt(output.toString(), 10);
-    await sleep(400);
+    const script = 'node "$0" & echo $!; wait';
+    const engine = spawn("/bin/bash", ["--norc", "-c", script, bundle], { stdio: ["ignore", "pipe", "inherit"] });
+    const lines = createInterface(engine.stdout)[Symbol.asyncIterator]();
+    const pid = Number((await lines.next()).value);
+    stops.push(() => {
+      killIfThere(pid);
+      return Promise.resolve();
+    });
+    // The port, which comes once the plugin is ready.
+    await lines.next();
     expect(existsSync(`/proc/${pid}`)).toBe(true);
     engine.kill("SIGKILL");
     expect(await isGone(pid)).toBe(true);
   });
 });
+
+function killIfThere(pid: number): void {
+  if (existsSync(`/proc/${pid}`)) process.kill(pid, "SIGKILL");
+}
 
 function keysOf(host: SshServer): { private: string; public: string } {
   const key = utils.parseKey(host.clientKey);
