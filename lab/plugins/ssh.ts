@@ -320,6 +320,8 @@ type SessionChannel = ClientChannel & {
 
 const WINDOW_BYTES = 2 * 1024 * 1024;
 const PACKET_BYTES = 32 * 1024;
+/** A variable travels in one packet; servers hang up on one of more than 256 KiB. */
+const LARGEST_VARIABLE_BYTES = 255 * 1024;
 
 /** A session on a connection: variables first, then one command. */
 export class Session {
@@ -345,6 +347,7 @@ export class Session {
 
   /** Asks for a variable in the command's environment; whether the server allows it. */
   setEnvironment(name: string, value: string): Promise<boolean> {
+    if (Buffer.byteLength(value) > LARGEST_VARIABLE_BYTES) return Promise.resolve(false);
     return this.request((id) => {
       this.protocol.env(id, name, value, true);
     });

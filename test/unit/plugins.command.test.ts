@@ -152,9 +152,9 @@ describe("the environment", () => {
   });
 
   const script = "echo out=$PULUMI_COMMAND_STDOUT err=$PULUMI_COMMAND_STDERR";
-  const update = async (inputs: JsonObject) => {
+  const update = async (inputs: JsonObject, stdout = "earlier") => {
     const news = { connection: secret(endpoint()), create: script, ...inputs };
-    const olds = { ...news, stdout: "earlier", stderr: "problem" };
+    const olds = { ...news, stdout, stderr: "problem" };
     return plugin.call("Update", { id: "it1", urn: URN, name: "it", olds, oldInputs: news, news });
   };
 
@@ -163,6 +163,14 @@ describe("the environment", () => {
     expect(plugin.logs[0]).toMatchObject({
       severity: "WARNING",
       message: expect.stringContaining("_STDERR") as string,
+    });
+  });
+
+  it("does not hold a last output that no packet can carry", async () => {
+    expect(properties(await update({}, "x".repeat(300_000))).stdout).toBe("out= err=");
+    expect(plugin.logs[0]).toMatchObject({
+      severity: "WARNING",
+      message: expect.stringContaining("_STDOUT") as string,
     });
   });
 
