@@ -27,8 +27,9 @@ main() {
   # txredisapi 1.6 does not work with Synapse, and its older releases do not say so.
   printf '%s\n' "matrix-synapse[redis]==$version" psycopg2-binary 'txredisapi<1.6' |
     resolve "$tool" "$python" "$work/lock"
-  driver=$(sed -n 's/^psycopg2-binary==\([^ ]*\).*/\1/p' "$work/lock")
-  printf '%s\n' "matrix-synapse[redis]==$version" "psycopg2==$driver" |
+  # The same version of both, or versions: each Python may have one of its own.
+  driver=$(sed -n 's/^psycopg2-binary==\(.*\) \\$/psycopg2==\1/p' "$work/lock")
+  printf '%s\n' "matrix-synapse[redis]==$version" "$driver" |
     resolve "$tool" "$python" "$work/lock.source" --constraint "$work/lock"
 
   for candidate in "${pythons[@]}"; do
