@@ -3,6 +3,7 @@
 # (3.10 when not said) and newer. Writes synapse-VERSION.txt, which wheels alone satisfy, and
 # synapse-VERSION.source.txt, the same with psycopg2 for those who build that on the host, as its authors advise.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -2,6 +2,7 @@
 # Gives the lab a Pulumi CLI with its Node.js language host in .lab/toolchain/bin: the user's own when it is new enough,
 # else the official release, else one built from the Go module proxy.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 # What the lab installs, and the oldest one of the user's own that runs the program.
@@ -135,6 +136,7 @@ use_built() {
 }
 
 build_cli() {
+  require_go
   say "building the Pulumi CLI $version from source (4 to 10 minutes, once)..."
   go_build cli "$1" github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$version"
 }
@@ -142,17 +144,21 @@ build_cli() {
 # The host starts its two companions by name; the module carries them as scripts.
 build_language() {
   local module
+  require_go
   say "building the Node.js language host $language_version from source (about 30 seconds, once)..."
   go_build language-nodejs "$1" github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs "$language_version"
   module=$(run_go language-nodejs list -mod=readonly -m -f '{{.Dir}}' github.com/pulumi/pulumi/sdk/v3)
   install -m 755 "$module"/nodejs/dist/pulumi-{analyzer-policy,resource-pulumi-nodejs} "$1"
 }
 
-# go_build FOLDER TARGET PACKAGE VERSION
-go_build() {
+require_go() {
   if ! is_at_least "$go_oldest" "$(go_version)"; then
     die "there is no Pulumi CLI $oldest or newer on PATH, its release pages cannot be reached, and there is no Go $go_oldest or newer to build it with; install Pulumi or Go, and run this again."
   fi
+}
+
+# go_build FOLDER TARGET PACKAGE VERSION
+go_build() {
   # Go tells of every module that it fetches; that matters only when something goes wrong.
   if ! run_go "$1" build -mod=readonly -trimpath -o "$2/" \
     -ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$4" "$3" 2>"$2/build.log"; then
