@@ -18,24 +18,23 @@ machine=$(uname -m)
 readonly here bin machine
 
 main() {
-  local folder release cli language
+  local folder release built
   folder=$(own_folder)
   if [ -n "$folder" ]; then
-    use "$folder" "$folder"
+    use "$folder"
     say "using the Pulumi CLI $(version_in "$folder") of this machine, $folder/pulumi"
     return
   fi
   release=$(hash_inputs "$version" "$machine")
-  cli=$(hash_inputs "$here/cli/go.mod" "$here/cli/go.sum" "$version" "$machine")
-  language=$(hash_inputs "$here/language-nodejs/go.mod" "$here/language-nodejs/go.sum" "$language_version" "$machine")
+  built=$(hash_inputs "$version" "$language_version" "$machine" "$here"/{cli,language-nodejs}/go.{mod,sum})
   if in_cache pulumi-release "$release"; then
     use_release "$release"
-  elif in_cache pulumi-cli "$cli" && in_cache pulumi-language-nodejs "$language"; then
-    use_built "$cli" "$language"
+  elif in_cache pulumi-built "$built"; then
+    use_built "$built"
   elif read_checksums; then
     use_release "$release"
   else
-    use_built "$cli" "$language"
+    use_built "$built"
   fi
 }
 
@@ -73,16 +72,15 @@ is_at_least() {
   [ -n "$2" ] && [ "$(printf '%s\n' "$1" "${2%%-*}" | sort -V | head -n 1)" = "$1" ]
 }
 
-# use CLI_FOLDER LANGUAGE_FOLDER: links and not copies, so that the cache or the user's package manager stays in charge.
-# Only these names: a provider plugin that lies beside the CLI would take precedence over the lab's plugin home.
+# Links and not copies, so that the cache or the user's package manager stays in charge; all to one folder, for the CLI
+# warns of a language host that lies elsewhere. Only these names: a provider plugin that lies beside the CLI would take
+# precedence over the lab's plugin home.
 use() {
-  local program target
+  local program
   mkdir -p "$bin"
   for program in pulumi pulumi-language-nodejs pulumi-analyzer-policy pulumi-resource-pulumi-nodejs; do
-    target=$2/$program
-    if [ "$program" = pulumi ]; then target=$1/$program; fi
-    if [ -x "$target" ]; then
-      ln -sfn "$target" "$bin/$program"
+    if [ -x "$1/$program" ]; then
+      ln -sfn "$1/$program" "$bin/$program"
     else
       rm -f "$bin/$program"
     fi
@@ -108,7 +106,7 @@ read_checksums() {
 use_release() {
   local folder
   folder=$(cached pulumi-release "$1" fetch_release)
-  use "$folder" "$folder"
+  use "$folder"
   say "using the official Pulumi CLI $version, downloaded to $folder"
 }
 
@@ -128,27 +126,22 @@ fetch_release() {
 }
 
 use_built() {
-  local cli language
-  cli=$(cached pulumi-cli "$1" build_cli)
-  language=$(cached pulumi-language-nodejs "$2" build_language)
-  use "$cli" "$language"
-  say "using the Pulumi CLI $version with language host $language_version, built from source in $cli"
+  local folder
+  folder=$(cached pulumi-built "$1" build)
+  use "$folder"
+  say "using the Pulumi CLI $version with language host $language_version, built from source in $folder"
 }
 
-build_cli() {
-  require_go
-  say "building the Pulumi CLI $version from source (4 to 10 minutes, once)..."
-  go_build cli "$1" github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$version"
-}
-
-# The host starts its two companions by name; the module carries them as scripts.
-build_language() {
+# The language host starts two companions by name; its module carries them as scripts.
+build() {
   local module
   require_go
-  say "building the Node.js language host $language_version from source (about 30 seconds, once)..."
+  say "building the Node.js language host $language_version from source (less than a minute, once)..."
   go_build language-nodejs "$1" github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs "$language_version"
   module=$(run_go language-nodejs list -mod=readonly -m -f '{{.Dir}}' github.com/pulumi/pulumi/sdk/v3)
   install -m 755 "$module"/nodejs/dist/pulumi-{analyzer-policy,resource-pulumi-nodejs} "$1"
+  say "building the Pulumi CLI $version from source (4 to 10 minutes, once)..."
+  go_build cli "$1" github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "$version"
 }
 
 require_go() {
