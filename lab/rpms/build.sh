@@ -3,7 +3,7 @@
 # paths, module streams and groups, made from Debian 12's binaries.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=lab/lib.sh
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$here/../lib.sh"
 
 # The name of the repository in the cache: everything that is in the packages or says how they are made.
