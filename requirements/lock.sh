@@ -46,9 +46,9 @@ main() {
 # A wheel directory that this machine's pip is told to look in would hide what the index has.
 install_uv() {
   say "installing uv, which resolves the requirements..."
-  python3 -m venv "$1" ||
+  python3 -I -m venv "$1" ||
     die "python3 cannot make a virtual environment; install python3 and python3-venv."
-  env -u PIP_FIND_LINKS "$1/bin/python" -m pip install --quiet --only-binary :all: --require-hashes --requirement "$here/uv.txt"
+  env -u PIP_FIND_LINKS "$1/bin/python" -I -m pip install --quiet --only-binary :all: --require-hashes --requirement "$here/uv.txt"
 }
 
 # resolve TOOL PYTHON TARGET [OPTION...]: the requirements come on stdin. An older release may be all that an older
