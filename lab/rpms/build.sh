@@ -110,18 +110,17 @@ build_package() {
   rm -rf "$work/rpmbuild" "$input"
 }
 
-# The module metadata, completed with the packages that say to belong to the module.
+# The module metadata; its last line is completed with the packages that say to belong to the module.
 add_modules() {
   local work=$1 repository=$2 module name label nevra
   rpm -qp --dbpath "$work/rpmdb" --qf '%{modularitylabel} %{name}-0:%{version}-%{release}.%{arch}\n' "$repository"/Packages/*.rpm >"$work/labels"
   for module in "$here"/modules/*.yaml; do
     name=${module##*/}
     name=${name%.yaml}
-    sed '/^\.\.\.$/d' "$module"
+    cat "$module"
     while read -r label nevra; do
       [ "${label%%:*}" != "$name" ] || printf '      - %s\n' "$nevra"
     done <"$work/labels"
-    printf '...\n'
   done >"$work/modules.yaml"
   modifyrepo_c --mdtype=modules "$work/modules.yaml" "$repository/repodata" >/dev/null
 }
