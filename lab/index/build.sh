@@ -85,7 +85,7 @@ fetch_wheels() {
   platforms+=(--platform "manylinux2014_$machine" --platform "manylinux2010_$machine" --platform "manylinux1_$machine")
   python "$here/for_python.py" "$1" "$2" >"$work/wanted.txt"
   pip download --quiet --dest "$work/files" --no-deps --require-hashes --only-binary :all: \
-    --implementation cp --python-version "$2" "${platforms[@]}" --requirement "$work/wanted.txt"
+    --implementation cp --python-version "$2.99" "${platforms[@]}" --requirement "$work/wanted.txt"
 }
 
 # fetch_sources LOCK PYTHON: without isolation, so that pip builds with the pinned tools alone what it wants to
@@ -109,7 +109,7 @@ need_venv() {
 need_pg_config() {
   if command -v pg_config >/dev/null; then return; fi
   mkdir "$work/pg"
-  (cd "$work/pg" && apt-get download --quiet=2 libpq-dev && dpkg-deb --extract libpq-dev_*.deb .) ||
+  (cd "$work/pg" && apt-get download --quiet=2 -o APT::Sandbox::User=root libpq-dev && dpkg-deb --extract libpq-dev_*.deb .) ||
     die "there is no pg_config here; install libpq-dev, and run this again."
 }
 

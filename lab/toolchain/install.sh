@@ -43,13 +43,13 @@ in_cache() {
 }
 
 # The first folder of PATH with a pulumi that is new enough and has its language host beside it; nothing when there is
-# none. The lab's own folder may be on PATH already, and a link must not come to point at itself.
+# none. This lab's folder, or another's, may be on PATH: that is no Pulumi of the user's.
 own_folder() {
   local folder found
   local -a folders
   IFS=: read -r -a folders <<<"$PATH"
   for folder in "${folders[@]}"; do
-    if [ -z "$folder" ] || [ "$folder" -ef "$bin" ]; then continue; fi
+    if [[ $folder != /* || $folder == */.lab/toolchain/bin ]]; then continue; fi
     if [ ! -x "$folder/pulumi" ] || [ ! -x "$folder/pulumi-language-nodejs" ]; then continue; fi
     found=$(version_in "$folder")
     if is_at_least "$oldest" "$found"; then
@@ -152,13 +152,15 @@ require_go() {
 
 # go_build FOLDER TARGET PACKAGE VERSION
 go_build() {
+  # In the folder that is removed when the build is cut off.
+  mkdir "$2/tmp"
   # Go tells of every module that it fetches; that matters only when something goes wrong.
-  if ! run_go "$1" build -mod=readonly -trimpath -o "$2/" \
+  if ! GOTMPDIR=$2/tmp run_go "$1" build -mod=readonly -trimpath -o "$2/" \
     -ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$4" "$3" 2>"$2/build.log"; then
     tail -n 20 "$2/build.log" >&2
     die "the build failed, for the reason above; if Go could not reach its module proxy, set GOPROXY to one that it reaches, and run this again."
   fi
-  rm "$2/build.log"
+  rm -r "$2/tmp" "$2/build.log"
 }
 
 # The user's flags and workspace are for other modules; without cgo no C compiler is needed.
