@@ -58,9 +58,11 @@ trap 'stopping=yes; kill -TERM "$child" 2>/dev/null || true' TERM
 # A host that reboots itself ends nspawn with 133, for a service manager to start it again: that is this loop.
 status=133
 while [ "$status" = 133 ] && [ -z "$stopping" ]; do
+  # The limits that a machine boots with, whatever those of the calling shell are.
   # No lock beside the disk: the registry of hosts is the lock.
   SYSTEMD_NSPAWN_LOCK=0 systemd-nspawn --quiet --boot --register=no --keep-unit --settings=no \
     --machine="mxlab-$name" --directory=root --network-bridge=mxlab0 \
+    --rlimit=NOFILE=1024:524288 --rlimit=CORE=0:infinity \
     --resolv-conf=off --timezone=off --link-journal=no --console=read-only &
   child=$!
   # A signal ends `wait`, but not the host.

@@ -47,7 +47,9 @@ remove_debian_tools() {
   find "$tree/var/log" "$tree/var/cache" -type f -delete
 }
 
+# One of dnf's plugins asks for a folder of packages that is not there.
 rpm_database() {
+  rm -f "$tree/etc/dnf/plugins/local.conf" "$tree"/usr/lib/python3/dist-packages/dnf-plugins/local.py
   mkdir -p "$tree/var/lib/rpm"
   chroot "$tree" rpm --initdb
 }

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What the machine must be and have, so that a lab host can boot on it. To be sourced.
+
+# The programs and the Debian packages that bring them.
+readonly needed=(
+  systemd-nspawn=systemd-container mmdebstrap=mmdebstrap jq=jq ip=iproute2 ssh=openssh-client python3=python3
+  unshare=util-linux flock=util-linux
+)
+
+require_root() {
+  if [ "$(uname -s)" != Linux ]; then
+    die "the lab host boots in a Linux container, and this machine runs $(uname -s): use a Linux machine (a virtual one will do)."
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    die "the lab host needs root (it mounts a disk, makes a network bridge and boots systemd): run 'sudo -E env PATH=\"\$PATH\" lab/lab.sh $*'."
+  fi
+}
+
+require_tools() {
+  local entry missing=()
+  for entry in "${needed[@]}"; do
+    command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  command -v apt-get >/dev/null ||
+    die "the lab host needs programs that are missing here; install the equivalents of Debian's packages: ${missing[*]}."
+  say "installing ${missing[*]}..."
+  local apt=(apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
+  export DEBIAN_FRONTEND=noninteractive
+  "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 ||
+    { "${apt[@]}" update >&2 && "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2; } ||
+    die "apt-get could not install ${missing[*]} (see above)."
+}
