@@ -56,6 +56,7 @@ require_host() {
 # What a command that did not come to its end has to undo: nothing, stop or remove.
 undo=nothing
 host=''
+# In a trap, a bare `return` would give the status of what was interrupted: whatever this calls says `return 0`.
 on_exit() {
   local status=$?
   trap '' INT TERM HUP
@@ -103,7 +104,7 @@ command_up() {
   if ! host_exists "$name"; then
     make_new "$name" "${user:-cloud-user}"
     say "the host $name is up: $(host_fact "$name" user)@$(host_fact "$name" address) ($((SECONDS - started)) s)"
-    return
+    return 0
   fi
   if [ -n "$user" ] && [ "$user" != "$(host_fact "$name" user)" ]; then
     die "the host $name exists with the login user $(host_fact "$name" user): run 'lab/lab.sh down $name' first."
@@ -112,6 +113,10 @@ command_up() {
     publish_for "$name"
     say "the host $name is up already: $(host_fact "$name" user)@$(host_fact "$name" address)"
   else
+    if cgroup_is_populated "$name"; then
+      say "the host $name runs, but does not let its user log in: switching it off and on again..."
+      power_off "$name"
+    fi
     start_again "$name"
     say "the host $name is up again: $(host_fact "$name" user)@$(host_fact "$name" address) ($((SECONDS - started)) s)"
   fi
@@ -187,7 +192,7 @@ down_one() {
   begin "$1"
   if [ ! -d "$(host_dir "$1")" ] && [ -z "$(registered "$1" name)" ] && ! cgroup_is_populated "$1"; then
     say "there is no lab host $1"
-    return
+    return 0
   fi
   # An interrupted removal is carried on to its end.
   undo=remove

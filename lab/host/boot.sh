@@ -5,6 +5,8 @@
 # mount is left.
 set -euo pipefail
 dir=$1
+# shellcheck source-path=SCRIPTDIR source=cgroup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cgroup.sh"
 if [ "${2:-}" != mounted ]; then
   exec unshare --mount --propagation private "$0" "$dir" mounted
 fi
@@ -72,4 +74,6 @@ while [ "$status" = 133 ] && [ -z "$stopping" ]; do
     kill -0 "$child" 2>/dev/null
   do :; done
 done
+# When nspawn itself was killed, what it booted would run on with nobody to look after it.
+cgroup_pids "$name" | grep -vxF "$$" | xargs --no-run-if-empty kill -KILL 2>/dev/null || true
 exit "$status"

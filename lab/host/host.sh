@@ -113,6 +113,8 @@ boot_host() {
     exec setsid "$(lab_root)/lab/host/boot.sh" "$dir"
   ) </dev/null >"$dir/console.log" 2>&1 7>&- 8>&- &
   boot_pid=$!
+  # It is not this shell's to speak of.
+  disown "$boot_pid"
   lock_machine
   register "$name" "$(host_fact "$name" address)" "$boot_pid"
   unlock_machine
@@ -139,7 +141,8 @@ answers() {
 wait_for_host() {
   local name=$1 dir deadline=$((SECONDS + 180)) ssh_words state
   dir=$(host_dir "$name")
-  until answers "$name"; do
+  ssh_command "$name"
+  until "${ssh_words[@]}" true </dev/null >/dev/null 2>"$dir/ssh.log"; do
     if ! kill -0 "$boot_pid" 2>/dev/null; then
       tail -n 15 "$dir/console.log" >&2
       die "the host $name went off while it was booting (its console's last lines are above)."
@@ -150,7 +153,6 @@ wait_for_host() {
     fi
     sleep 0.2
   done
-  ssh_command "$name"
   # From 23.4 on, cloud-init's 2 is for warnings.
   state=$("${ssh_words[@]}" 'cloud-init status --wait >/dev/null 2>&1; echo $?' </dev/null)
   if [ "$state" != 0 ] && [ "$state" != 2 ]; then

@@ -18,13 +18,14 @@ network_up() {
 server_up() {
   local here
   here=$(dirname "${BASH_SOURCE[0]}")
-  if cgroup_is_populated .server; then return; fi
+  if cgroup_is_populated .server; then return 0; fi
   (
     cgroup_join .server
     exec setsid python3 -I "$here/serve.py" "$machine_address" "$port" "$runtime/www"
   ) </dev/null >"$runtime/server.log" 2>&1 7>&- 8>&- &
+  disown "$!"
   for _ in {1..100}; do
-    if (: <"/dev/tcp/$machine_address/$port") 2>/dev/null; then return; fi
+    if (: <"/dev/tcp/$machine_address/$port") 2>/dev/null; then return 0; fi
     sleep 0.1
   done
   die "the lab's package server on $machine_address:$port did not start: $(tail -n 1 "$runtime/server.log")"
@@ -48,7 +49,7 @@ publish() {
 
 # When no host is registered any more, what they shared goes.
 network_down_if_unused() {
-  if compgen -G "$runtime/*.json" >/dev/null; then return; fi
+  if compgen -G "$runtime/*.json" >/dev/null; then return 0; fi
   cgroup_kill .server
   if ip link show "$bridge" >/dev/null 2>&1; then ip link delete "$bridge"; fi
   rm -rf "$runtime/www" "$runtime/server.log"

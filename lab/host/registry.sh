@@ -14,7 +14,7 @@ take_lock() {
         [ "$2" = 8 ] || say "waiting for another command that works on this host..."
         flock "$2"
       fi
-      if [ "$1" -ef "/proc/self/fd/$2" ]; then return; fi
+      if [ "$1" -ef "/proc/self/fd/$2" ]; then return 0; fi
     fi
   done
 }

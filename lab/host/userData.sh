@@ -8,6 +8,8 @@ render_user_data() (
   root=$(lab_root)
   lab=$(lab_dir)
   require_toolchain "$root" "$lab"
+  # With the host's processes: an update that is interrupted may leave some of Pulumi's behind.
+  cgroup_join "$name"
   # shellcheck source=/dev/null
   . "$root/lab/env"
   # Apart from the state of the user's stacks: it comes and goes with the host.
