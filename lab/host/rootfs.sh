@@ -52,7 +52,15 @@ build() {
   local target=$1 started=$SECONDS packages sources=()
   packages=$(package_names "$here/packages.txt" "$base_libraries" | paste -sd ,)
   machine_sources >"$target/sources"
-  # How the machine reaches its mirror (a proxy, for example) is how the tree's packages are fetched, too.
+  if [ ! -s "$target/sources" ] && command -v apt-get >/dev/null; then
+    # Which sources are Debian's is in the package lists, and a fresh machine may have none yet.
+    say "refreshing the machine's package lists..."
+    apt-get -qq update || true
+    machine_sources >"$target/sources"
+  fi
+  # How the machine reaches its mirror (a proxy, for example) is how the tree's packages are fetched, too. It may have a
+  # password in it.
+  install -m 600 /dev/null "$target/apt.conf"
   apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until)' >"$target/apt.conf" || true
   # Without sources of the machine's, mmdebstrap takes Debian's own.
   [ ! -s "$target/sources" ] || sources=("$target/sources")
