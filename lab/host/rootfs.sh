@@ -48,32 +48,33 @@ machine_sources() {
     'Created-By: Packages' 'Origin: Debian' 2>/dev/null | grep -E ' bookworm(-[a-z]+)? ' | LC_ALL=C sort -u || true
 }
 
+# Its variable is not called target: cached has one of that name, which its clean-up reads from in here.
 build() {
-  local target=$1 started=$SECONDS packages sources=()
+  local folder=$1 started=$SECONDS packages sources=()
   packages=$(package_names "$here/packages.txt" "$base_libraries" | paste -sd ,)
-  machine_sources >"$target/sources"
-  if [ ! -s "$target/sources" ] && command -v apt-get >/dev/null; then
+  machine_sources >"$folder/sources"
+  if [ ! -s "$folder/sources" ] && command -v apt-get >/dev/null; then
     # Which sources are Debian's is in the package lists, and a fresh machine may have none yet.
     say "refreshing the machine's package lists..."
     apt-get -qq update || true
-    machine_sources >"$target/sources"
+    machine_sources >"$folder/sources"
   fi
   # How the machine reaches its mirror (a proxy, for example) is how the tree's packages are fetched, too. It may have a
   # password in it.
-  install -m 600 /dev/null "$target/apt.conf"
-  apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until)' >"$target/apt.conf" || true
+  install -m 600 /dev/null "$folder/apt.conf"
+  apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until)' >"$folder/apt.conf" || true
   # Without sources of the machine's, mmdebstrap takes Debian's own.
-  [ ! -s "$target/sources" ] || sources=("$target/sources")
+  [ ! -s "$folder/sources" ] || sources=("$folder/sources")
   say "building the lab host's root file system from Debian 12's packages (about a minute, once)..."
   # A mount namespace of its own: whatever ends the build, no mount is left behind.
   unshare --mount mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
-    --aptopt="$target/apt.conf" \
+    --aptopt="$folder/apt.conf" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    bookworm "$target/tree" "${sources[@]}" ||
+    bookworm "$folder/tree" "${sources[@]}" ||
     die "the root file system could not be built (see above): check that 'apt-get update' works on this machine."
-  "$here/shape.sh" "$target/tree"
-  rm "$target/sources" "$target/apt.conf"
+  "$here/shape.sh" "$folder/tree"
+  rm "$folder/sources" "$folder/apt.conf"
   say "the root file system is ready ($((SECONDS - started)) s)"
 }
 
