@@ -11,7 +11,7 @@ export default tseslint.config(
     plugins: { "@pulumi": pulumi },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      "@pulumi/no-output-instance-in-template-string": "error",
+      "@pulumi/no-output-instance-in-template-literal": "error",
       // A resource registers itself when it is made: `new` for its effect is Pulumi's own idiom.
       "no-new": "off",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],

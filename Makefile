@@ -1,0 +1,40 @@
+# `make` lists what there is to make.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help lab lab-down test test-unit test-e2e check format lock
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+lab: ## deploy to a throw-away host on this machine, and prove that a client can use it (root, Linux)
+	@lab/demo.sh
+
+lab-down: ## end the throw-away hosts and remove every trace of them
+	@lab/lab.sh down --all
+	@rm -rf .lab/state
+
+test: ## all tests: what needs no host, then a real deployment to lab hosts (root, Linux)
+	@test/run.sh unit e2e
+
+test-unit: ## the tests that need no host
+	@test/run.sh unit
+
+test-e2e: ## the tests that deploy to lab hosts
+	@test/run.sh e2e
+
+check: node_modules/.package-lock.json ## types, lint, format and shell scripts
+	npx tsc --noEmit
+	npx eslint --max-warnings 0 .
+	npx prettier --check --log-level warn .
+	lab/shellcheck.sh
+
+format: node_modules/.package-lock.json ## rewrite the TypeScript files in the project's format
+	npx prettier --write --log-level warn .
+
+lock: ## pin what a release of Synapse needs: make lock VERSION=1.163.2 [PYTHON=3.10]
+	@requirements/lock.sh "$(VERSION)" $(PYTHON)
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@npm ci --silent
+	@touch $@

@@ -1,0 +1,43 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteScript } from "./RemoteScript";
+
+/** Arguments of {@link HealthCheck}. */
+export interface HealthCheckArgs {
+  /** The machine that nginx runs on: it asks itself, since DNS may not name it yet. */
+  readonly host: Machine;
+  /** The name in user ids. */
+  readonly serverName: string;
+  /** The address that clients use. */
+  readonly publicBaseUrl: string;
+  /** Path on the host of the authority that the certificate is checked against; empty for the world's own. */
+  readonly caPath: string;
+  /** Changes with whatever was deployed: then it is asked again. */
+  readonly revision: pulumi.Input<string>;
+}
+
+/** Asks what a client would ask, through nginx and TLS. The update fails when a client would not be served. */
+export class HealthCheck extends pulumi.ComponentResource {
+  constructor(name: string, args: HealthCheckArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:HealthCheck", name, {}, opts);
+
+    new RemoteScript(
+      `${name}-client`,
+      {
+        host: args.host,
+        script: "health-check.sh",
+        variables: {
+          SERVER_NAME: args.serverName,
+          BASE_URL: args.publicBaseUrl,
+          CA_FILE: args.caPath,
+          REVISION: args.revision,
+        },
+      },
+      { parent: this, dependsOn: dependencies(opts) },
+    );
+
+    this.registerOutputs();
+  }
+}

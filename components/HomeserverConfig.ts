@@ -1,0 +1,163 @@
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+import { parseDocument } from "yaml";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import type { DatabaseAddress } from "./PostgresDb";
+import { RemoteFile } from "./RemoteFile";
+import { RemoteScript } from "./RemoteScript";
+import { fingerprint, quote } from "./shell";
+import type { SystemUser } from "./SystemUser";
+import type { StagedFile } from "./SystemdService";
+import { renderTemplate } from "./templates";
+
+/** Where Synapse listens, on this machine only. */
+export const SYNAPSE_PORT = 8008;
+
+/** Arguments of {@link HomeserverConfig}. */
+export interface HomeserverConfigArgs {
+  /** The machine that Synapse runs on. */
+  readonly host: Machine;
+  /** The account that Synapse runs as; its home holds the configuration, the keys and the media. */
+  readonly user: SystemUser;
+  /** The name in user ids. */
+  readonly serverName: string;
+  /** The address that clients use: `https://matrix.example.com`. */
+  readonly publicBaseUrl: string;
+  /** The database, and the password of its role (secret). */
+  readonly database: DatabaseAddress & { readonly password: pulumi.Input<string> };
+  /** Virtual environment of the release that is to read the configuration, which checks it. */
+  readonly release: pulumi.Input<string>;
+  /** Level of Synapse's log in the journal. Default: `WARNING`. */
+  readonly logLevel?: string;
+  /** Settings of homeserver.yaml by Synapse's own names, merged over the program's. Default: none. */
+  readonly settings?: HomeserverSettings;
+}
+
+/** A part of homeserver.yaml. */
+export type HomeserverSettings = Readonly<Record<string, unknown>>;
+
+/**
+ * What Synapse reads: homeserver.yaml and its log settings, staged and checked but not yet in use (SystemdService puts them
+ * in place); its secrets; and the signing key, which is made on the machine and never leaves it.
+ */
+export class HomeserverConfig extends pulumi.ComponentResource {
+  /** The path of homeserver.yaml once it is in use. */
+  readonly path: string;
+  /** What SystemdService has to put in place. */
+  readonly files: StagedFile[];
+  /** Changes with the secrets that Synapse reads at its start, and tells nothing about them. */
+  readonly secretsRevision: pulumi.Output<string>;
+  /** Lets whoever has it register accounts. Secret. */
+  readonly registrationSharedSecret: pulumi.Output<string>;
+
+  constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:HomeserverConfig", name, {}, opts);
+    const { host, user, serverName, database, logLevel = "WARNING", settings = {} } = args;
+    const folder = user.home;
+    const afterUser = { parent: this, dependsOn: [user] };
+    this.path = `${folder}/homeserver.yaml`;
+
+    const signingKey = new RemoteScript(
+      `${name}-signing-key`,
+      {
+        host,
+        script: "signing-key.sh",
+        variables: { SERVER_NAME: serverName, FOLDER: folder, USER_NAME: user.userName },
+      },
+      afterUser,
+    );
+
+    const secret = (suffix: string) =>
+      new random.RandomPassword(`${name}-${suffix}`, { length: 50, special: false }, { parent: this });
+    const [registration, macaroon, form] = [secret("registration"), secret("macaroon"), secret("form")];
+    this.registrationSharedSecret = registration.result;
+    // Nobody guesses 50 random letters from their hash.
+    this.secretsRevision = pulumi.unsecret(
+      pulumi.all([registration.result, macaroon.result, form.result]).apply((secrets) => fingerprint(...secrets)),
+    );
+    const secrets = new RemoteScript(
+      `${name}-secrets`,
+      {
+        host,
+        script: "synapse-secrets.sh",
+        variables: {
+          FOLDER: `${folder}/secrets`,
+          USER_NAME: user.userName,
+          REGISTRATION_SHARED_SECRET: registration.result,
+          MACAROON_SECRET_KEY: macaroon.result,
+          FORM_SECRET: form.result,
+          DATABASE_PASSWORD: pulumi.secret(database.password),
+        },
+        onDelete: { script: "synapse-secrets-remove.sh", variables: { FOLDER: `${folder}/secrets` } },
+      },
+      afterUser,
+    );
+
+    const staged = (file: string, content: string, check: pulumi.Input<string> | undefined): StagedFile => ({
+      source: new RemoteFile(
+        `${name}-${file.replace(/\..*/, "")}`,
+        {
+          host,
+          path: `${folder}/staged/${file}`,
+          content,
+          owner: `${user.userName}:${user.userName}`,
+          mode: "0640",
+          ...(check !== undefined && { check }),
+        },
+        { parent: this, dependsOn: [...dependencies(opts), signingKey, secrets] },
+      ),
+      path: `${folder}/${file}`,
+      owner: `${user.userName}:${user.userName}`,
+      mode: "0640",
+      reloadable: file === "log.yaml",
+    });
+    const view = {
+      serverName,
+      publicBaseUrl: args.publicBaseUrl,
+      folder,
+      port: SYNAPSE_PORT,
+      database,
+      signingKeyPath: `${folder}/${serverName}.signing.key`,
+    };
+    const checkCommand = pulumi.interpolate`runuser -u ${quote(user.userName)} -- ${args.release}/bin/python -m synapse.config -c "$file"`;
+    this.files = [
+      staged("homeserver.yaml", renderHomeserverYaml(view, settings), checkCommand),
+      staged("log.yaml", renderTemplate("opt/synapse/log.yaml", { level: logLevel }), undefined),
+    ];
+
+    this.registerOutputs({ path: this.path });
+  }
+}
+
+/** What homeserver.yaml's template asks for. */
+export interface HomeserverView {
+  readonly serverName: string;
+  readonly publicBaseUrl: string;
+  readonly folder: string;
+  readonly port: number;
+  readonly database: DatabaseAddress;
+  readonly signingKeyPath: string;
+}
+
+/** homeserver.yaml with `settings` merged over the template's own, objects key by key, all else as a whole. Pure. */
+export function renderHomeserverYaml(view: HomeserverView, settings: HomeserverSettings = {}): string {
+  const document = parseDocument(renderTemplate("opt/synapse/homeserver.yaml", view));
+  for (const [path, value] of leaves(settings)) document.setIn(path, document.createNode(value));
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
+/** Every value that is not itself an object with keys, with the path to it. */
+function leaves(value: HomeserverSettings, path: string[] = []): [string[], unknown][] {
+  return Object.keys(value)
+    .sort()
+    .flatMap((key): [string[], unknown][] => {
+      const inner = value[key];
+      return isPlainObject(inner) ? leaves(inner, [...path, key]) : [[[...path, key], inner]];
+    });
+}
+
+function isPlainObject(value: unknown): value is HomeserverSettings {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+}

@@ -1,0 +1,125 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteFile } from "./RemoteFile";
+import { RemoteScript } from "./RemoteScript";
+import { fingerprint } from "./shell";
+import { renderTemplate } from "./templates";
+import type { TlsCertificate } from "./TlsCertificate";
+import type { WellKnown } from "./WellKnown";
+
+/** Arguments of {@link NginxProxy}. */
+export interface NginxProxyArgs {
+  /** The machine. */
+  readonly host: Machine;
+  /** Stream of the dnf module `nginx`, for example `1.24`. */
+  readonly stream: pulumi.Input<string>;
+  /** Whether the machine has IPv6: without it nginx could not start with an IPv6 address. */
+  readonly ipv6: pulumi.Input<boolean>;
+  /** The name in user ids, whose server block answers discovery. */
+  readonly serverName: string;
+  /** The names that clients and other servers use for the homeserver itself. */
+  readonly domains: readonly string[];
+  /** Serve the Matrix API under the server name, too. Default: false. */
+  readonly apexProxy?: boolean;
+  /** Port of Synapse on this machine. */
+  readonly upstreamPort: number;
+  /** Largest upload, in nginx's notation; Synapse's own limit. Default: `50M`. */
+  readonly maxBodySize?: string;
+  /** What it serves with. */
+  readonly certificate: TlsCertificate;
+  /** What it answers discovery with. */
+  readonly wellKnown: WellKnown;
+}
+
+const CONFIG_FILE = "/etc/nginx/conf.d/matrix-homeserver.conf";
+
+/** nginx in front of Synapse: TLS on port 443, discovery on the server name. Other sites of the same nginx stay as they are. */
+export class NginxProxy extends pulumi.ComponentResource {
+  /** Changes with every change of what nginx serves. */
+  readonly revision: pulumi.Output<string>;
+
+  constructor(name: string, args: NginxProxyArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:NginxProxy", name, {}, opts);
+    const { host, certificate, wellKnown } = args;
+
+    const packages = new RemoteScript(
+      `${name}-packages`,
+      {
+        host,
+        script: "packages.sh",
+        variables: { MODULES: pulumi.interpolate`nginx:${args.stream}`, PACKAGES: "nginx", GROUPS_WANTED: "" },
+      },
+      { parent: this, dependsOn: dependencies(opts) },
+    );
+    const site = new RemoteFile(
+      `${name}-site`,
+      {
+        host,
+        path: CONFIG_FILE,
+        content: pulumi.output(args.ipv6).apply((ipv6) =>
+          renderSite({
+            ipv6,
+            serverName: args.serverName,
+            domains: args.domains,
+            apexProxy: args.apexProxy ?? false,
+            upstreamPort: args.upstreamPort,
+            maxBodySize: args.maxBodySize ?? "50M",
+            certificate: certificate.certificatePath,
+            certificateKey: certificate.keyPath,
+            wellKnown: wellKnown.snippet,
+          }),
+        ),
+        checkInPlace: "nginx -t",
+        // Removed by the script below, together with what it includes.
+        keep: true,
+      },
+      { parent: this, dependsOn: [packages, certificate, wellKnown] },
+    );
+    this.revision = pulumi
+      .all([site.content, wellKnown.content, certificate.revision])
+      .apply((parts) => fingerprint(...parts));
+    new RemoteScript(
+      `${name}-activation`,
+      {
+        host,
+        script: "nginx.sh",
+        variables: { CONFIGURATION: this.revision },
+        onDelete: { script: "nginx-remove.sh", variables: { FILES: [CONFIG_FILE, wellKnown.snippet].join("\n") } },
+      },
+      { parent: this, dependsOn: site },
+    );
+
+    this.registerOutputs({ revision: this.revision });
+  }
+}
+
+/** What the site's template is made from. */
+export interface Site {
+  readonly ipv6: boolean;
+  readonly serverName: string;
+  readonly domains: readonly string[];
+  readonly apexProxy: boolean;
+  readonly upstreamPort: number;
+  readonly maxBodySize: string;
+  readonly certificate: string;
+  readonly certificateKey: string;
+  readonly wellKnown: string;
+}
+
+/** The server blocks of the homeserver's names and of the server name; of one block, where they are the same. Pure. */
+export function renderSite(site: Site): string {
+  const { serverName, domains, wellKnown } = site;
+  const vhosts = domains.includes(serverName)
+    ? [{ names: domains, proxy: true, welcome: true, wellKnown }]
+    : [
+        { names: domains, proxy: true, welcome: true, wellKnown: false },
+        { names: [serverName], proxy: site.apexProxy, welcome: false, wellKnown },
+      ];
+  return renderTemplate("etc/nginx/conf.d/matrix-homeserver.conf", {
+    ...site,
+    allNames: [...new Set([...domains, serverName])],
+    vhosts,
+  });
+}

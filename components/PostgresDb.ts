@@ -1,0 +1,68 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteScript } from "./RemoteScript";
+
+/** Arguments of {@link PostgresDb}. */
+export interface PostgresDbArgs {
+  /** The machine that PostgreSQL runs on. */
+  readonly host: Machine;
+  /** Stream of the dnf module `postgresql`, for example `16`. A cluster of another stream is never touched. */
+  readonly stream: pulumi.Input<string>;
+  /** The database's name. Default: `synapse`. */
+  readonly database?: string;
+  /** The role that owns it and logs in with a password. Default: `synapse`. */
+  readonly role?: string;
+  /** The role's password. Secret. A change is a change of the role, not of the data. */
+  readonly password: pulumi.Input<string>;
+}
+
+/** How to reach a PostgreSQL database, as Synapse and libpq name it. */
+export interface DatabaseAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+  readonly user: string;
+}
+
+/** A PostgreSQL cluster on the machine with the one database that Synapse needs. Its data are kept on `pulumi destroy`. */
+export class PostgresDb extends pulumi.ComponentResource {
+  readonly address: DatabaseAddress;
+
+  constructor(name: string, args: PostgresDbArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:PostgresDb", name, {}, opts);
+    const { host, database = "synapse", role = "synapse" } = args;
+    this.address = { host: "127.0.0.1", port: 5432, name: database, user: role };
+
+    const packages = new RemoteScript(
+      `${name}-packages`,
+      {
+        host,
+        script: "packages.sh",
+        variables: {
+          MODULES: pulumi.interpolate`postgresql:${args.stream}`,
+          PACKAGES: "postgresql-server postgresql",
+          GROUPS_WANTED: "",
+        },
+      },
+      { parent: this, dependsOn: dependencies(opts) },
+    );
+    const cluster = new RemoteScript(
+      `${name}-cluster`,
+      { host, script: "postgresql-cluster.sh", variables: { ROLE: role, DATABASE: database } },
+      { parent: this, dependsOn: packages },
+    );
+    new RemoteScript(
+      `${name}-database`,
+      {
+        host,
+        script: "postgresql-database.sh",
+        variables: { ROLE: role, DATABASE: database, PASSWORD: pulumi.secret(args.password) },
+      },
+      { parent: this, dependsOn: cluster },
+    );
+
+    this.registerOutputs({ address: this.address });
+  }
+}

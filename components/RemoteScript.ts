@@ -1,0 +1,63 @@
+import { remote } from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { composeScript, quote, readScript } from "./shell";
+
+/** What a script is told: names in capitals, as the script's head lists them. */
+export type ScriptVariables = Readonly<Record<string, pulumi.Input<string | number>>>;
+
+/** Arguments of {@link RemoteScript}. */
+export interface RemoteScriptArgs {
+  /** Where it runs. */
+  readonly host: Machine;
+  /** File in scripts/, for example `packages.sh`. It must be able to run twice. */
+  readonly script: string;
+  /** What it is told. A secret value makes the whole program text secret. Default: nothing. */
+  readonly variables?: ScriptVariables;
+  /** What undoes it on `pulumi destroy`. Its variables become part of a command line: no secrets. Default: nothing is undone. */
+  readonly onDelete?: { readonly script: string; readonly variables?: ScriptVariables };
+  /** Seconds after which the host ends it. Default: 900. */
+  readonly timeoutSeconds?: number;
+}
+
+/** A script in scripts/, run on the host as root when it or what it is told changes. */
+export class RemoteScript extends remote.Command {
+  constructor(name: string, args: RemoteScriptArgs, opts: pulumi.CustomResourceOptions) {
+    const { host, script, onDelete } = args;
+
+    super(
+      name,
+      {
+        connection: host.connection,
+        create: `${host.asRoot}timeout --kill-after=30 ${args.timeoutSeconds ?? 900} bash -s`,
+        stdin: programText(script, args.variables),
+        ...(onDelete && {
+          delete: programText(onDelete.script, onDelete.variables).apply(
+            (text) => `${host.asRoot}bash -c ${quote(text)}`,
+          ),
+        }),
+        logging: remote.Logging.Stderr,
+        addPreviousOutputInEnv: false,
+      },
+      { ...opts, dependsOn: afterReady(host, opts) },
+    );
+  }
+}
+
+function programText(script: string, variables: ScriptVariables = {}): pulumi.Output<string> {
+  return pulumi
+    .output(variables)
+    .apply((values) =>
+      composeScript(
+        readScript(script),
+        Object.fromEntries(Object.entries(values).map(([variable, value]) => [variable, String(value)])),
+      ),
+    );
+}
+
+/** A resource's own dependencies, and that the host was found fit. */
+export function afterReady(host: Machine, opts: pulumi.ResourceOptions): pulumi.Input<pulumi.Resource>[] {
+  return host.ready ? [host.ready, ...dependencies(opts)] : dependencies(opts);
+}

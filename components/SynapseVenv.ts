@@ -1,0 +1,119 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteFile } from "./RemoteFile";
+import { RemoteScript } from "./RemoteScript";
+import { fingerprint } from "./shell";
+import type { SystemUser } from "./SystemUser";
+
+const LOCKS = join(__dirname, "..", "requirements");
+
+/** What building Synapse's dependencies on the host takes, by EL8's names. */
+const BUILD_PACKAGES = [
+  ...["libtiff-devel", "libjpeg-devel", "libzip-devel", "freetype-devel", "lcms2-devel", "libwebp-devel", "tcl-devel"],
+  ...["tk-devel", "redhat-rpm-config", "libffi-devel", "openssl-devel", "libpq-devel"],
+];
+
+/** Arguments of {@link SynapseVenv}. */
+export interface SynapseVenvArgs {
+  /** The machine that Synapse runs on. */
+  readonly host: Machine;
+  /** The account that owns it. */
+  readonly user: SystemUser;
+  /** Release of Synapse; requirements/ must hold its lock. */
+  readonly version: string;
+  /** The Python command, for example `python3.12`. */
+  readonly python: pulumi.Input<string>;
+  /** The package that has it. */
+  readonly pythonPackage: pulumi.Input<string>;
+  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
+  readonly indexUrl?: string;
+  /** Compile what has C code in it on the machine instead of taking its authors' wheels. Default: false. */
+  readonly buildFromSource?: boolean;
+}
+
+/**
+ * A release of Synapse in a virtual environment of its own, `releases/VERSION-…`, installed beside whichever is running.
+ * Which of them runs is what the link `env` in the account's home says; SystemdService sets it.
+ */
+export class SynapseVenv extends pulumi.ComponentResource {
+  /** Absolute path of this release's virtual environment. */
+  readonly release: pulumi.Output<string>;
+  /** The link that names the release in use. */
+  readonly link: string;
+
+  constructor(name: string, args: SynapseVenvArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:SynapseVenv", name, {}, opts);
+    const { host, user, version, indexUrl = "", buildFromSource = false } = args;
+    const python = pulumi.output(args.python);
+    const lock = readLock(version, buildFromSource);
+    const releases = `${user.home}/releases`;
+    this.link = `${user.home}/env`;
+    this.release = python.apply((command) => `${releases}/${version}-${fingerprint(lock, command)}`);
+
+    const packages = new RemoteScript(
+      `${name}-packages`,
+      {
+        host,
+        script: "packages.sh",
+        variables: {
+          MODULES: "",
+          PACKAGES: buildFromSource
+            ? pulumi.interpolate`${args.pythonPackage} ${args.pythonPackage}-devel ${BUILD_PACKAGES.join(" ")}`
+            : args.pythonPackage,
+          GROUPS_WANTED: buildFromSource ? "Development Tools" : "",
+        },
+      },
+      { parent: this, dependsOn: dependencies(opts) },
+    );
+    const requirements = new RemoteFile(
+      `${name}-requirements`,
+      { host, path: `${user.home}/requirements.txt`, content: lock },
+      { parent: this, dependsOn: [...dependencies(opts), user] },
+    );
+    new RemoteScript(
+      `${name}-install`,
+      {
+        host,
+        script: "synapse-venv.sh",
+        variables: {
+          RELEASE: this.release,
+          LINK: this.link,
+          PYTHON: python,
+          REQUIREMENTS: requirements.path,
+          VERSION: version,
+          USER_NAME: user.userName,
+          INDEX_URL: indexUrl,
+          NO_BINARY: buildFromSource ? "psycopg2,pillow" : "",
+        },
+        onDelete: { script: "synapse-venv-remove.sh", variables: { RELEASES: releases, LINK: this.link } },
+        timeoutSeconds: 3600,
+      },
+      { parent: this, dependsOn: [packages, requirements] },
+    );
+
+    this.registerOutputs({ release: this.release, link: this.link });
+  }
+}
+
+/** The releases of Synapse that requirements/ has a lock for, oldest first. */
+export function lockedVersions(): string[] {
+  return readdirSync(LOCKS)
+    .flatMap((file) => /^synapse-(\d+\.\d+\.\d+\w*)\.txt$/.exec(file)?.[1] ?? [])
+    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+}
+
+function readLock(version: string, fromSource: boolean): string {
+  const file = join(LOCKS, `synapse-${version}${fromSource ? ".source" : ""}.txt`);
+  if (!existsSync(file)) {
+    throw new pulumi.InputPropertyError({
+      propertyPath: "version",
+      reason: `there is no lock for Synapse ${version}: choose one of ${lockedVersions().join(", ")}, or make it with 'make lock VERSION=${version}'`,
+    });
+  }
+  return readFileSync(file, "utf8");
+}

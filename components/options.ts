@@ -1,0 +1,8 @@
+import type * as pulumi from "@pulumi/pulumi";
+
+/** `dependsOn` as a list, whatever form the caller gave it. */
+export function dependencies(opts: pulumi.ResourceOptions | undefined): pulumi.Input<pulumi.Resource>[] {
+  const { dependsOn } = opts ?? {};
+  if (dependsOn === undefined) return [];
+  return (Array.isArray(dependsOn) ? dependsOn : [dependsOn]) as pulumi.Input<pulumi.Resource>[];
+}

@@ -1,0 +1,19 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/**
+ * Refuses, at preview, a server name other than the one that this stack was deployed with. Every user id, room and signature
+ * has the name in it, and Synapse does not start with another one over the same data.
+ *
+ * The stack's own last outputs say what was deployed. The host has a check of its own (scripts/signing-key.sh), for what this
+ * one cannot see: a stack whose state is new. Throws a RunError.
+ */
+export async function refuseServerNameChange(serverName: string): Promise<void> {
+  const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
+  const deployed = await new pulumi.StackReference(stack).getOutputDetails("serverName");
+  const before: unknown = deployed.value;
+  if (typeof before !== "string" || before === serverName) return;
+  throw new pulumi.RunError(
+    `serverName cannot change from ${before} to ${serverName}: every user id, room and signature of this homeserver has ${before} in it. ` +
+      `Set it back (pulumi config set serverName ${before}), or make a stack of its own for ${serverName}, on another machine.`,
+  );
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Puts a staged set (files, and the release that a link points to) in place as one, restarts the service, and puts the
+# earlier set back when the service does not answer: an earlier server must not be lost to a change that fails.
+set -euo pipefail
+: "${UNIT:?}" "${FILES:?a line each: staged|live|owner:group|mode|reload or restart}" "${LINK:?}" "${LINK_TARGET:?}"
+: "${RESTART_ON?what else the service reads at its start, as a name that changes with it}" "${REVISION:?of all of this}"
+: "${HEALTH_URL:?}" "${START_SECONDS:?}" "${KEEP:?folder for the set that answered last}"
+
+each_file() {
+  local staged live owner mode effect
+  while IFS='|' read -r staged live owner mode effect; do
+    "$1" "$staged" "$live" "$owner" "$mode" "$effect"
+  done <<<"$FILES"
+}
+
+put() { # SOURCE LIVE OWNER MODE
+  install -o "${3%%:*}" -g "${3##*:}" -m "$4" "$1" "$2.new"
+  mv -fT "$2.new" "$2"
+  if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -F "$2"; fi
+}
+keep() { install -m 0600 "$2" "$KEEP.new/$(basename "$2")"; }
+put_back() { put "$KEEP/$(basename "$2")" "$2" "$3" "$4"; }
+
+point_link() {
+  ln -sfnT "$1" "$LINK.new"
+  mv -fT "$LINK.new" "$LINK"
+}
+
+# What it takes until the service runs with the staged set: nothing, a reload, or a restart.
+needed=nothing
+compare() {
+  cmp -s "$1" "$2" && return
+  [[ $5 == reload && $needed != restart ]] && needed=reload || needed=restart
+}
+
+remember() {
+  rm -rf "$KEEP.new"
+  install -d -m 0700 "$KEEP.new"
+  each_file keep
+  printf '%s\n' "$LINK_TARGET" >"$KEEP.new/link-target"
+  printf '%s\n' "$RESTART_ON" >"$KEEP.new/restart-on"
+  rm -rf "$KEEP"
+  mv -T "$KEEP.new" "$KEEP"
+}
+
+answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
+restart() {
+  systemctl daemon-reload
+  systemctl reset-failed "$UNIT" 2>/dev/null || true
+  timeout "$START_SECONDS" systemctl restart "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers
+}
+reload() { systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers; }
+
+each_file compare
+[[ $(readlink "$LINK") == "$LINK_TARGET" && $(cat "$KEEP/restart-on" 2>/dev/null) == "$RESTART_ON" ]] || needed=restart
+answers || needed=restart
+
+each_file put
+point_link "$LINK_TARGET"
+quietly systemctl enable "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"
+case $needed in
+nothing)
+  say "$UNIT runs with all of this already"
+  exit 0
+  ;;
+reload) say "reloading $UNIT" ;;
+restart) say "starting $UNIT" ;;
+esac
+if "$needed"; then
+  remember
+  exit 0
+fi
+
+journalctl -q -u "$UNIT" -n 20 --no-pager -o cat >&2 || true
+if [[ ! -e $KEEP/link-target || ! -e $(cat "$KEEP/link-target") ]]; then
+  fail "$UNIT did not answer within $START_SECONDS s (its last words are above; more: 'journalctl -u $UNIT' on the machine)"
+fi
+each_file put_back
+point_link "$(cat "$KEEP/link-target")"
+if restart; then
+  fail "$UNIT did not answer within $START_SECONDS s with the new configuration or release (its last words are above), so the earlier ones were put back and are serving: correct the setting, then run pulumi up again"
+fi
+fail "$UNIT did not answer within $START_SECONDS s with the new configuration or release, nor with the earlier ones that were put back: see 'journalctl -u $UNIT' on the machine"

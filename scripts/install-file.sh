@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# install-file OWNER:GROUP MODE TARGET [CHECK [CHECK_IN_PLACE]]: puts standard input in place of TARGET, or leaves TARGET as
+# it was. CHECK is a shell command that finds the new file at $file and fails when it is not fit for use; CHECK_IN_PLACE
+# judges it where it belongs, when nothing else can.
+set -euo pipefail
+umask 077
+
+owner=$1 mode=$2 target=$3 check=${4:-} check_in_place=${5:-}
+name=$(basename "$target")
+# Beside the target, so that the rename below stays on one file system and is atomic; under the target's own name, because
+# validators such as systemd-analyze judge a file by it.
+stage="$(dirname "$target")/.$name.staged"
+
+# Also for a run that was cut off while its file was in place and not yet found good.
+clear_stage() {
+  if [[ -e $stage/unproven ]]; then
+    if [[ -e $stage/old ]]; then mv -fT "$stage/old" "$target"; else rm -f "$target"; fi
+  fi
+  rm -rf "$stage"
+}
+put_in_place() {
+  mv -fT "$file" "$target"
+  if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -F "$target"; fi
+}
+refuse() {
+  printf '%s\n' "$output" | tail -n 30 >&2
+  printf 'error: the new %s is not valid (see above); the old one was left in place\n' "$target" >&2
+  exit 1
+}
+
+(umask 022 && mkdir -p "$(dirname "$target")")
+clear_stage
+mkdir "$stage"
+trap clear_stage EXIT
+
+export file="$stage/$name"
+cat >"$file"
+chown "$owner" "$file"
+chmod "$mode" "$file"
+if [[ -n $check ]]; then
+  # The command may run as the account that will read the file.
+  chmod 0711 "$stage"
+  output=$(bash -euo pipefail -c "$check" 2>&1 </dev/null) || refuse
+fi
+sync "$file"
+if [[ -n $check_in_place ]]; then
+  # A copy and not a move, so that there is a file at every moment.
+  [[ ! -e $target ]] || cp -a "$target" "$stage/old"
+  touch "$stage/unproven"
+  put_in_place
+  output=$(bash -euo pipefail -c "$check_in_place" 2>&1 </dev/null) || refuse
+  rm "$stage/unproven"
+else
+  put_in_place
+fi

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What every script on the host may use. The program puts this file in front of each of them.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+umask 022
+cd /
+
+# Progress goes to stderr, because stdout is a script's answer to the program.
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Most tools' chatter interests nobody until they fail.
+quietly() {
+  local output
+  if ! output=$("$@" 2>&1 </dev/null); then
+    printf '%s\n' "$output" | tail -n 30 >&2
+    return 1
+  fi
+}
+
+# wait_until SECONDS COMMAND...: polls, because systemd's "started" is not yet "answers".
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.2
+  done
+}
+
+# A value as libpq reads it in a password file.
+pgpass_field() {
+  local escaped=${1//\\/\\\\}
+  printf '%s' "${escaped//:/\\:}"
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# nginx runs with the configuration that is on disk now. A reload keeps every open connection.
+set -euo pipefail
+: "${CONFIGURATION:?what the configuration and certificates are now; a change is why this runs again}"
+
+quietly nginx -t || fail "nginx refuses its configuration (see above); the running one was left alone"
+quietly systemctl enable nginx
+if systemctl is-active -q nginx; then
+  quietly systemctl reload nginx || fail "nginx did not reload: see 'journalctl -u nginx' on the machine"
+else
+  say "starting nginx"
+  quietly systemctl start nginx ||
+    fail "nginx did not start: see 'journalctl -u nginx'; when another program has port 80 or 443 ('ss -ltnp'), stop that first"
+fi

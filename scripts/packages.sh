@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes sure that module streams, packages and package groups are installed. Never switches a stream that is in use.
+set -euo pipefail
+: "${MODULES?space-separated name:stream}" "${PACKAGES?space-separated}" "${GROUPS_WANTED?one a line}"
+
+LOCK_WAIT_SECONDS=300
+
+# dnf would wait for its lock for ever; somebody's forgotten dnf must end in a sentence instead.
+dnf_when_free() {
+  local deadline=$((SECONDS + LOCK_WAIT_SECONDS)) status=0 output
+  while :; do
+    status=0
+    output=$(dnf -q -y --setopt=exit_on_lock=True "$@" 2>&1 </dev/null) || status=$?
+    ((status == 200)) || break
+    ((SECONDS < deadline)) || fail "another dnf has held its lock for $LOCK_WAIT_SECONDS s: let it finish or end it (ps -C dnf), then run pulumi up again"
+    sleep 2
+  done
+  if ((status != 0)); then
+    printf '%s\n' "$output" | tail -n 30 >&2
+    return 1
+  fi
+}
+
+# Our own deployments run side by side: they queue here, in order and without noise.
+exec 9>/run/lock/matrix-homeserver-dnf
+flock -w 900 9 || fail "another deployment on this machine has been installing packages for 15 minutes: let it finish, then run pulumi up again"
+
+enabled() { grep -qsx "stream *= *${1#*:}" "/etc/dnf/modules.d/${1%%:*}.module" && grep -qsx 'state *= *enabled' "/etc/dnf/modules.d/${1%%:*}.module"; }
+
+for module in $MODULES; do
+  enabled "$module" && continue
+  dnf_when_free module enable "$module" ||
+    fail "dnf could not enable the module stream $module: when another stream of ${module%%:*} is in use here, remove its packages or run 'dnf module reset ${module%%:*}' after saving its data; otherwise check that the machine's repositories can be reached ('dnf repolist -v')"
+done
+
+missing=()
+for package in $PACKAGES; do
+  rpm -q --quiet --whatprovides "$package" || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  say "installing ${missing[*]}"
+  dnf_when_free install "${missing[@]}" ||
+    fail "dnf could not install ${missing[*]}: check that the machine's repositories can be reached ('dnf repolist -v'), then run pulumi up again"
+fi
+
+while read -r group; do
+  [[ -n $group ]] || continue
+  say "installing the group $group"
+  dnf_when_free group install "$group" ||
+    fail "dnf could not install the group \"$group\": check the machine's repositories ('dnf group list'), then run pulumi up again"
+done <<<"$GROUPS_WANTED"

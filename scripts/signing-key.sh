@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The key that other servers know this one by. Made once, here, and never shown.
+set -euo pipefail
+: "${SERVER_NAME:?}" "${FOLDER:?}" "${USER_NAME:?}"
+
+key=$FOLDER/$SERVER_NAME.signing.key
+
+for other in "$FOLDER"/*.signing.key; do
+  [[ -e $other && $other != "$key" ]] || continue
+  name=$(basename "$other" .signing.key)
+  fail "this machine already is the homeserver $name, and a homeserver cannot change its name: set serverName to $name, or use another machine for $SERVER_NAME (to give up $name for good, move $other away first)"
+done
+
+[[ -s $key ]] || {
+  say "making the signing key of $SERVER_NAME"
+  new=$FOLDER/.signing.key.new
+  # Four letters tell this key from a later one; 32 random bytes are an ed25519 seed.
+  version=$(od -An -N4 -tu1 /dev/urandom | awk '{ for (i = 1; i <= 4; i++) printf "%c", 97 + $i % 26 }')
+  (
+    umask 077
+    printf 'ed25519 a_%s %s\n' "$version" "$(openssl rand -base64 32 | tr -d '=')" >"$new"
+  )
+  sync "$new"
+  mv -fT "$new" "$key"
+}
+chown "$USER_NAME:$USER_NAME" "$key"
+chmod 0600 "$key"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# A certificate of this machine's own authority, for a server that the world need not trust yet. Answers with the authority's
+# certificate, which clients must be given. Keys are made here and stay here.
+set -euo pipefail
+: "${NAMES:?space-separated DNS names, first is the common name}" "${FOLDER:?}" "${CA_DAYS:?}" "${DAYS:?}" "${RENEW_DAYS:?}"
+
+install -d -m 0755 "$FOLDER"
+cd "$FOLDER"
+read -ra names <<<"$NAMES"
+
+if [[ ! -s ca.crt || ! -s ca.key ]]; then
+  say "making a certificate authority for ${names[0]}"
+  (
+    umask 077
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$CA_DAYS" -subj "/CN=${names[0]} private CA" \
+      -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign" \
+      -keyout ca.key.new -out ca.crt.new 2>/dev/null
+  ) || fail "openssl could not make the certificate authority in $FOLDER"
+  chmod 0644 ca.crt.new
+  mv -f ca.key.new ca.key
+  mv -f ca.crt.new ca.crt
+  rm -f server.crt
+fi
+
+# The names in the certificate, as one line.
+certified() { openssl x509 -in server.crt -noout -ext subjectAltName | tail -n +2 | sed 's/ *DNS://g; s/,/ /g' | xargs; }
+good() {
+  [[ -s server.crt && -s server.key && $(certified) == "${names[*]}" ]] &&
+    openssl x509 -in server.crt -noout -checkend $((RENEW_DAYS * 86400)) >/dev/null &&
+    openssl verify -CAfile ca.crt server.crt >/dev/null 2>&1
+}
+make() {
+  printf 'subjectAltName=%s\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n' \
+    "$(printf 'DNS:%s,' "${names[@]}" | sed 's/,$//')" >server.ext
+  (
+    umask 077
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=${names[0]}" -keyout server.key.new -out server.csr 2>/dev/null
+  )
+  openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$DAYS" -sha256 -extfile server.ext -out server.crt.new 2>/dev/null
+}
+
+if ! good; then
+  say "making a certificate for ${names[*]}"
+  trap 'rm -f server.csr server.ext' EXIT
+  make || fail "openssl could not make a certificate in $FOLDER"
+  chmod 0644 server.crt.new
+  mv -f server.key.new server.key
+  mv -f server.crt.new server.crt
+fi
+cat ca.crt
