@@ -33,7 +33,7 @@ main() {
   shift || true
   case $command in
     up | down | stop | start | reboot)
-      require_root "$command" "$@"
+      require_root lab/lab.sh "$command" "$@"
       require_tools
       "command_$command" "$@"
       ;;

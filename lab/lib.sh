@@ -26,6 +26,31 @@ die() {
   exit 1
 }
 
+# need_tools PROGRAM=PACKAGE...: installs what is missing from Debian's packages, or says what to install.
+need_tools() {
+  local entry missing=() output
+  for entry in "$@"; do
+    command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    die "programs are missing here; install the equivalents of Debian's packages: ${missing[*]}."
+  fi
+  say "installing ${missing[*]}..."
+  output=$(apt_install "${missing[@]}" 2>&1) || {
+    printf '%s\n' "$output" | tail -n 20 >&2
+    die "apt-get could not install ${missing[*]} (see above)."
+  }
+}
+
+# A fresh machine may have no package lists, or old ones.
+apt_install() {
+  local apt=(apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
+  export DEBIAN_FRONTEND=noninteractive
+  "${apt[@]}" install --no-install-recommends "$@" ||
+    { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "$@"; }
+}
+
 # hash_inputs FILE...|STRING: a short name for what something is made from. Files count by their content and not by
 # their path, so that every checkout gets the same name.
 hash_inputs() {

@@ -38,9 +38,9 @@ if [[ $answer == *"already exists"* ]] && ! is_set; then
   [[ $hash == \$2* ]] || fail "Synapse could not make a hash of the administrator's password"
   updated=$(
     cd "$HOME_FOLDER" && as_service psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" <<SQL
-UPDATE users SET password_hash = $(literal "$hash"), admin = 1 WHERE name = $(literal "$USER_ID") RETURNING 'done';
+UPDATE users SET password_hash = $(literal "$hash"), admin = 1 WHERE name = $(literal "$USER_ID") RETURNING 'updated';
 SQL
   ) || fail "the database refused to change the password of $USER_ID: see /var/lib/pgsql/data/log on the machine"
-  [[ $updated == done ]] || fail "Synapse says that $USER_ID exists, but the database has no such account"
+  [[ $updated == updated ]] || fail "Synapse says that $USER_ID exists, but the database has no such account"
 fi
 is_set || set_mark

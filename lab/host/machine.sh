@@ -12,22 +12,10 @@ require_root() {
     die "the lab host boots in a Linux container, and this machine runs $(uname -s): use a Linux machine (a virtual one will do)."
   fi
   if [ "$(id -u)" != 0 ]; then
-    die "the lab host needs root (it mounts a disk, makes a network bridge and boots systemd): run 'sudo -E env PATH=\"\$PATH\" lab/lab.sh $*'."
+    die "the lab host needs root (it mounts a disk, makes a network bridge and boots systemd): run 'sudo -E env PATH=\"\$PATH\" $*'."
   fi
 }
 
 require_tools() {
-  local entry missing=()
-  for entry in "${needed[@]}"; do
-    command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
-  done
-  [ "${#missing[@]}" -gt 0 ] || return 0
-  command -v apt-get >/dev/null ||
-    die "the lab host needs programs that are missing here; install the equivalents of Debian's packages: ${missing[*]}."
-  say "installing ${missing[*]}..."
-  local apt=(apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
-  export DEBIAN_FRONTEND=noninteractive
-  "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 ||
-    { "${apt[@]}" update >&2 && "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2; } ||
-    die "apt-get could not install ${missing[*]} (see above)."
+  need_tools "${needed[@]}"
 }

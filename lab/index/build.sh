@@ -98,11 +98,7 @@ fetch_sources() {
 
 need_venv() {
   if python3 -I -c 'import ensurepip' 2>/dev/null; then return; fi
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing python3-venv..."
-    apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends python3-venv && return
-  fi
-  die "python3 cannot make a virtual environment here; install python3 and python3-venv, and run this again."
+  need_tools python3=python3 ensurepip=python3-venv
 }
 
 # psycopg2's source archive does not even tell its version without it. It is a script, and one file of its package.

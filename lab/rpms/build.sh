@@ -21,19 +21,6 @@ check_machine() {
     die "the lab's packages are made from Debian 12's, and this machine has no apt-get: use a Debian 12 machine."
 }
 
-ensure_tools() {
-  if command -v rpmbuild >/dev/null && command -v createrepo_c >/dev/null && command -v modifyrepo_c >/dev/null; then
-    return
-  fi
-  [ "$(id -u)" = 0 ] || die "rpmbuild or createrepo_c is missing: install the packages rpm and createrepo-c, or run this as root."
-  say "installing rpm and createrepo-c..."
-  local quiet=(-qq -o Dpkg::Use-Pty=0)
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get "${quiet[@]}" install --no-install-recommends rpm createrepo-c ||
-    { apt-get "${quiet[@]}" update && apt-get "${quiet[@]}" install --no-install-recommends rpm createrepo-c; } ||
-    die "apt-get could not install rpm and createrepo-c (see above)."
-}
-
 # The rows of packages.txt, columns separated by | alone.
 rows() {
   sed -e '/^ *\(#\|$\)/d' -e 's/ *| */|/g' -e 's/ *$//' "$here/packages.txt"
@@ -128,7 +115,7 @@ add_modules() {
 build() {
   local repository=$1 work=$1/.work number=0 total started=$SECONDS name debs requires provides summary
   check_machine
-  ensure_tools
+  need_tools rpmbuild=rpm createrepo_c=createrepo-c modifyrepo_c=createrepo-c
   mkdir -p "$work" "$repository/Packages"
   download "$work/debs"
   total=$(rows | wc -l)
