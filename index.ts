@@ -50,7 +50,7 @@ export = async () => {
   const database = new PostgresDb("database", { host, stream: facts.postgresqlStream, password: dbPassword });
   const base = new BaseSystem("base", {
     host,
-    openServices: ["http", "https"],
+    open: ["http", "https"],
     selinuxBooleans: ["httpd_can_network_relay"],
   });
 

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Host";
 import { dependencies } from "./options";
-import type { DatabaseAddress } from "./PostgresDb";
 import { RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
 
@@ -52,7 +52,7 @@ export class AdminUser extends pulumi.ComponentResource {
           SYNAPSE_URL: args.synapseUrl,
           RUN_AS: user.userName,
           HOME_FOLDER: user.home,
-          DATABASE: `host=${database.host} port=${database.port} dbname=${database.name} user=${database.user} passfile=${user.home}/secrets/pgpass`,
+          DATABASE: libpqString(database, `${user.home}/secrets/pgpass`),
         },
       },
       { parent: this, dependsOn: dependencies(opts) },

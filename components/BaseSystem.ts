@@ -4,24 +4,26 @@ import { STATE, type Machine } from "./Host";
 import { dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 
-/** Which services were closed before, and are closed again by `pulumi destroy`. */
-const OPENED_SERVICES = `${STATE}/opened-services`;
+/** Names what was closed before, and is closed again when it is no longer wanted. */
+const OPENED = `${STATE}/opened-in-firewall`;
 
 /** Arguments of {@link BaseSystem}. */
 export interface BaseSystemArgs {
   /** The machine. */
   readonly host: Machine;
-  /** firewalld's names of the services that the world may reach. */
-  readonly openServices: readonly string[];
+  /** What the world may reach: firewalld's names of services, or ports as `8448/tcp`. */
+  readonly open: readonly string[];
   /** SELinux booleans to set where SELinux is on. Default: none. */
   readonly selinuxBooleans?: readonly string[];
+  /** TCP ports that SELinux lets nginx listen on besides the usual ones. Default: none. */
+  readonly selinuxWebPorts?: readonly number[];
 }
 
 /** What the machine itself is set to: its firewall and, where it is on, SELinux. */
 export class BaseSystem extends pulumi.ComponentResource {
   constructor(name: string, args: BaseSystemArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:BaseSystem", name, {}, opts);
-    const { host, openServices, selinuxBooleans = [] } = args;
+    const { host, open, selinuxBooleans = [], selinuxWebPorts = [] } = args;
 
     const packages = new RemoteScript(
       `${name}-packages`,
@@ -33,14 +35,18 @@ export class BaseSystem extends pulumi.ComponentResource {
       {
         host,
         script: "firewall.sh",
-        variables: { SERVICES: openServices.join(" "), OPENED: OPENED_SERVICES },
-        onDelete: { script: "firewall-close.sh", variables: { OPENED: OPENED_SERVICES } },
+        variables: { OPEN: open.join(" "), OPENED },
+        onDelete: { script: "firewall-close.sh", variables: { OPENED } },
       },
       { parent: this, dependsOn: packages },
     );
     new RemoteScript(
       `${name}-selinux`,
-      { host, script: "selinux-booleans.sh", variables: { BOOLEANS: selinuxBooleans.join(" ") } },
+      {
+        host,
+        script: "selinux.sh",
+        variables: { BOOLEANS: selinuxBooleans.join(" "), WEB_PORTS: selinuxWebPorts.join(" ") },
+      },
       { parent: this, dependsOn: dependencies(opts) },
     );
 

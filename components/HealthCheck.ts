@@ -12,6 +12,8 @@ export interface HealthCheckArgs {
   readonly serverName: string;
   /** The address that clients use. */
   readonly publicBaseUrl: string;
+  /** Whether the machine itself serves the server name. If not, a client that finds nothing there is told of, and no failure. Default: true. */
+  readonly servesApex?: boolean;
   /** Path on the host of the authority that the certificate is checked against; empty for the world's own. */
   readonly caPath: string;
   /** Changes with whatever was deployed: then it is asked again. */
@@ -31,6 +33,7 @@ export class HealthCheck extends pulumi.ComponentResource {
         variables: {
           SERVER_NAME: args.serverName,
           BASE_URL: args.publicBaseUrl,
+          APEX: (args.servesApex ?? true) ? "served" : "elsewhere",
           CA_FILE: args.caPath,
           REVISION: args.revision,
         },

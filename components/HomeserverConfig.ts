@@ -2,9 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { parseDocument } from "yaml";
 
+import { libpqParameters, type DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Host";
 import { dependencies } from "./options";
-import type { DatabaseAddress } from "./PostgresDb";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint, quote } from "./shell";
@@ -90,7 +90,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
           FORM_SECRET: form.result,
           DATABASE_PASSWORD: pulumi.secret(database.password),
         },
-        onDelete: { script: "synapse-secrets-remove.sh", variables: { FOLDER: `${folder}/secrets` } },
+        onDelete: { script: "remove-paths.sh", variables: { PATHS: `${folder}/secrets` } },
       },
       afterUser,
     );
@@ -118,7 +118,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       publicBaseUrl: args.publicBaseUrl,
       folder,
       port: SYNAPSE_PORT,
-      database,
+      database: libpqParameters(database, `${folder}/secrets/pgpass`).map(([name, value]) => ({ name, value })),
       signingKeyPath: `${folder}/${serverName}.signing.key`,
     };
     const checkCommand = pulumi.interpolate`runuser -u ${quote(user.userName)} -- ${args.release}/bin/python -m synapse.config -c "$file"`;
@@ -137,7 +137,8 @@ export interface HomeserverView {
   readonly publicBaseUrl: string;
   readonly folder: string;
   readonly port: number;
-  readonly database: DatabaseAddress;
+  /** libpq's parameters, in their order. */
+  readonly database: readonly { readonly name: string; readonly value: string | number }[];
   readonly signingKeyPath: string;
 }
 

@@ -21,8 +21,16 @@ export interface NginxProxyArgs {
   readonly serverName: string;
   /** The names that clients and other servers use for the homeserver itself. */
   readonly domains: readonly string[];
+  /** Whether this nginx serves the server name, or another site does and only includes the snippet. Default: true. */
+  readonly servesApex?: boolean;
   /** Serve the Matrix API under the server name, too. Default: false. */
   readonly apexProxy?: boolean;
+  /** Listen on 8448 as well, for servers that know nothing of delegation. Default: false. */
+  readonly federationPort?: boolean;
+  /** Networks that may reach Synapse's admin API, in nginx's notation. Default: none, it is closed. */
+  readonly adminNetworks?: readonly string[];
+  /** Tell browsers never to use plain HTTP for these names again, for a year. Default: false. */
+  readonly hsts?: boolean;
   /** Port of Synapse on this machine. */
   readonly upstreamPort: number;
   /** Largest upload, in nginx's notation; Synapse's own limit. Default: `50M`. */
@@ -63,11 +71,16 @@ export class NginxProxy extends pulumi.ComponentResource {
             ipv6,
             serverName: args.serverName,
             domains: args.domains,
+            servesApex: args.servesApex ?? true,
             apexProxy: args.apexProxy ?? false,
+            federationPort: args.federationPort ?? false,
+            adminNetworks: args.adminNetworks ?? [],
+            hsts: args.hsts ?? false,
             upstreamPort: args.upstreamPort,
             maxBodySize: args.maxBodySize ?? "50M",
             certificate: certificate.certificatePath,
             certificateKey: certificate.keyPath,
+            webroot: certificate.webroot ?? null,
             wellKnown: wellKnown.snippet,
           }),
         ),
@@ -100,26 +113,33 @@ export interface Site {
   readonly ipv6: boolean;
   readonly serverName: string;
   readonly domains: readonly string[];
+  readonly servesApex: boolean;
   readonly apexProxy: boolean;
+  readonly federationPort: boolean;
+  readonly adminNetworks: readonly string[];
+  readonly hsts: boolean;
   readonly upstreamPort: number;
   readonly maxBodySize: string;
   readonly certificate: string;
   readonly certificateKey: string;
+  readonly webroot: string | null;
   readonly wellKnown: string;
 }
 
 /** The server blocks of the homeserver's names and of the server name; of one block, where they are the same. Pure. */
 export function renderSite(site: Site): string {
-  const { serverName, domains, wellKnown } = site;
-  const vhosts = domains.includes(serverName)
-    ? [{ names: domains, proxy: true, welcome: true, wellKnown }]
-    : [
-        { names: domains, proxy: true, welcome: true, wellKnown: false },
-        { names: [serverName], proxy: site.apexProxy, welcome: false, wellKnown },
-      ];
+  const { serverName, domains, wellKnown, servesApex, federationPort, adminNetworks } = site;
+  const apexIsDomain = domains.includes(serverName);
+  const allNames = [...new Set([...domains, ...(servesApex ? [serverName] : [])])];
+  const vhosts = [
+    { port: 443, names: domains, proxy: true, wellKnown: apexIsDomain ? wellKnown : null },
+    ...(servesApex && !apexIsDomain ? [{ port: 443, names: [serverName], proxy: site.apexProxy, wellKnown }] : []),
+    ...(federationPort ? [{ port: 8448, names: allNames, proxy: true, wellKnown: null }] : []),
+  ];
   return renderTemplate("etc/nginx/conf.d/matrix-homeserver.conf", {
     ...site,
-    allNames: [...new Set([...domains, serverName])],
+    allNames,
+    admin: adminNetworks.length > 0 && { networks: adminNetworks },
     vhosts,
   });
 }

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Host";
 import { dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
@@ -16,14 +17,6 @@ export interface PostgresDbArgs {
   readonly role?: string;
   /** The role's password. Secret. A change is a change of the role, not of the data. */
   readonly password: pulumi.Input<string>;
-}
-
-/** How to reach a PostgreSQL database, as Synapse and libpq name it. */
-export interface DatabaseAddress {
-  readonly host: string;
-  readonly port: number;
-  readonly name: string;
-  readonly user: string;
 }
 
 /** A PostgreSQL cluster on the machine with the one database that Synapse needs. Its data are kept on `pulumi destroy`. */

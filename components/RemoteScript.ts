@@ -46,7 +46,8 @@ export class RemoteScript extends remote.Command {
   }
 }
 
-function programText(script: string, variables: ScriptVariables = {}): pulumi.Output<string> {
+/** The program that a script becomes with what it is told. Secret when one of the variables is. */
+export function programText(script: string, variables: ScriptVariables = {}): pulumi.Output<string> {
   return pulumi
     .output(variables)
     .apply((values) =>

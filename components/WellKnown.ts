@@ -32,7 +32,7 @@ export class WellKnown extends pulumi.ComponentResource {
       {
         host: args.host,
         path: this.snippet,
-        content: renderSnippet(wellKnownDocuments(args.publicBaseUrl)),
+        content: renderSnippet(args.publicBaseUrl),
         // Removed by NginxProxy, since an nginx that includes it would not start without it.
         keep: true,
       },
@@ -44,24 +44,21 @@ export class WellKnown extends pulumi.ComponentResource {
   }
 }
 
-/** A document and the path that it is asked for by. */
-export interface WellKnownDocument {
-  readonly path: string;
-  readonly content: object;
-}
-
 /** What a homeserver with this address says of itself, by the Matrix specification (server discovery, client discovery). */
-export function wellKnownDocuments(publicBaseUrl: string): WellKnownDocument[] {
-  return [
-    { path: "/.well-known/matrix/server", content: { "m.server": `${new URL(publicBaseUrl).hostname}:443` } },
-    { path: "/.well-known/matrix/client", content: { "m.homeserver": { base_url: publicBaseUrl } } },
-  ];
+export function wellKnownDocuments(publicBaseUrl: string): { server: object; client: object } {
+  return {
+    server: { "m.server": `${new URL(publicBaseUrl).hostname}:443` },
+    client: { "m.homeserver": { base_url: publicBaseUrl } },
+  };
 }
 
 /** The locations that answer with the documents. Pure. */
-export function renderSnippet(documents: WellKnownDocument[]): string {
+export function renderSnippet(publicBaseUrl: string): string {
   return renderTemplate("etc/nginx/matrix-homeserver/well-known.conf", {
-    documents: documents.map(({ path, content }) => ({ path, text: inSingleQuotes(JSON.stringify(content)) })),
+    documents: Object.entries(wellKnownDocuments(publicBaseUrl)).map(([name, content]) => ({
+      path: `/.well-known/matrix/${name}`,
+      text: inSingleQuotes(JSON.stringify(content)),
+    })),
   });
 }
 

@@ -16,7 +16,7 @@ export function readScript(file: string): string {
 }
 
 /**
- * A whole bash program for standard input: the variables, the common functions, then `script`, sorted so that equal inputs
+ * A whole bash program for standard input (or a file): the variables, the common functions, then `script`, sorted so that equal inputs
  * always give equal text. Everything sits in one function, because bash would otherwise read the program line by line from
  * the same standard input that the commands in it inherit, and the first that reads it would swallow the rest.
  */
@@ -25,7 +25,7 @@ export function composeScript(script: string, variables: Variables): string {
     .sort()
     .map((name) => `${name}=${quote(variables[name] ?? "")}\n`)
     .join("");
-  return `${prelude}\nmain() {\n${withoutShebang(readScript("lib.sh"))}\n${withoutShebang(script)}}\nmain </dev/null\n`;
+  return `#!/usr/bin/env bash\n${prelude}\nmain() {\n${withoutShebang(readScript("lib.sh"))}\n${withoutShebang(script)}}\nmain "$@" </dev/null\n`;
 }
 
 function withoutShebang(script: string): string {

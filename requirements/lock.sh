@@ -2,6 +2,7 @@
 # lock.sh VERSION [PYTHON]: pins what a release of Synapse needs, with the hashes of every file, for Python PYTHON
 # (3.10 when not said) and newer. Writes synapse-VERSION.txt, which wheels alone satisfy, and
 # synapse-VERSION.source.txt, the same with psycopg2 for those who build that on the host, as its authors advise.
+# lock.sh certbot [PYTHON]: likewise pins the newest certbot, in certbot.txt.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -12,9 +13,9 @@ readonly here
 readonly pythons=(3.9 3.10 3.11 3.12 3.13) machines=(x86_64 aarch64) platform=manylinux_2_28
 
 main() {
-  local version=${1:-} python=${2:-3.10} candidate tool driver
-  if [[ ! $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(rc[0-9]+)?$ || $# -gt 2 ]]; then
-    die "usage: requirements/lock.sh VERSION [PYTHON], for example: requirements/lock.sh 1.163.2"
+  version=${1:-} python=${2:-3.10}
+  if [[ ! $version =~ ^([0-9]+\.[0-9]+\.[0-9]+(rc[0-9]+)?|certbot)$ || $# -gt 2 ]]; then
+    die "usage: requirements/lock.sh VERSION|certbot [PYTHON], for example: requirements/lock.sh 1.163.2"
   fi
   if [[ " ${pythons[*]} " != *" $python "* ]]; then
     die "$python is none of the Python versions that the lock is checked for: ${pythons[*]}."
@@ -24,6 +25,18 @@ main() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
 
+  if [ "$version" = certbot ]; then lock_certbot; else lock_synapse; fi
+}
+
+lock_certbot() {
+  say "resolving certbot for Python $python and newer..."
+  resolve "$tool" "$python" "$work/lock" <<<certbot
+  check_all
+  write certbot "$work/lock" certbot.txt certbot
+}
+
+lock_synapse() {
+  local driver
   say "resolving Synapse $version for Python $python and newer..."
   # txredisapi 1.6 does not work with Synapse, and its older releases do not say so.
   printf '%s\n' "matrix-synapse[redis]==$version" psycopg2-binary 'txredisapi<1.6' |
@@ -32,15 +45,9 @@ main() {
   driver=$(sed -n 's/^psycopg2-binary==\(.*\) \\$/psycopg2==\1/p' "$work/lock")
   printf '%s\n' "matrix-synapse[redis]==$version" "$driver" |
     resolve "$tool" "$python" "$work/lock.source" --constraint "$work/lock"
-
-  for candidate in "${pythons[@]}"; do
-    if [ "$(printf '%s\n' "$python" "$candidate" | sort -V | head -n 1)" = "$python" ]; then
-      check "$tool" "$candidate"
-    fi
-  done
-
-  write "$version" "$python" "$work/lock" "$here/synapse-$version.txt"
-  write "$version" "$python" "$work/lock.source" "$here/synapse-$version.source.txt"
+  check_all
+  write "Synapse $version" "$work/lock" "synapse-$version.txt" "$version"
+  write "Synapse $version" "$work/lock.source" "synapse-$version.source.txt" "$version"
 }
 
 # A wheel directory that this machine's pip is told to look in would hide what the index has.
@@ -60,6 +67,15 @@ resolve() {
     --generate-hashes --no-annotate --no-header --output-file "$target" "$@" -
 }
 
+check_all() {
+  local candidate
+  for candidate in "${pythons[@]}"; do
+    if [ "$(printf '%s\n' "$python" "$candidate" | sort -V | head -n 1)" = "$python" ]; then
+      check "$tool" "$candidate"
+    fi
+  done
+}
+
 # Whether a host with that Python gets everything as a wheel: only then does it need no compiler.
 check() {
   local tool=$1 python=$2 machine
@@ -71,15 +87,15 @@ check() {
   done
 }
 
-# write VERSION PYTHON LOCK TARGET: beside the target and then renamed, for half a lock would install half of Synapse.
+# write WHAT LOCK FILE ARGUMENT: beside the target and then renamed, for half a lock would install half of it.
 write() {
   {
-    printf '# What Synapse %s needs on Python %s and newer; every file by its hash.\n' "$1" "$2"
-    printf '# Made by: make lock VERSION=%s PYTHON=%s\n' "$1" "$2"
-    cat "$3"
-  } >"$4.partial"
-  mv "$4.partial" "$4"
-  say "wrote requirements/${4##*/}"
+    printf '# What %s needs on Python %s and newer; every file by its hash.\n' "$1" "$python"
+    printf '# Made by: make lock VERSION=%s PYTHON=%s\n' "$4" "$python"
+    cat "$2"
+  } >"$here/$3.partial"
+  mv "$here/$3.partial" "$here/$3"
+  say "wrote requirements/$3"
 }
 
 # This machine's configuration files are left out; a mirror can be named in the environment.

@@ -37,3 +37,11 @@ pgpass_field() {
   local escaped=${1//\\/\\\\}
   printf '%s' "${escaped//:/\\:}"
 }
+
+# What firewall-cmd calls an item of its own: a port is written with its protocol.
+firewall_kind() {
+  case $1 in
+  */*) printf port ;;
+  *) printf service ;;
+  esac
+}

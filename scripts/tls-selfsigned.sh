@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A certificate of this machine's own authority, for a server that the world need not trust yet. Answers with the authority's
-# certificate, which clients must be given. Keys are made here and stay here.
+# certificate, which clients must be given. Keys are made here and stay here. Run by an update and by a timer; --force renews
+# what is not due.
 set -euo pipefail
 : "${NAMES:?space-separated DNS names, first is the common name}" "${FOLDER:?}" "${CA_DAYS:?}" "${DAYS:?}" "${RENEW_DAYS:?}"
 
@@ -19,32 +20,34 @@ if [[ ! -s ca.crt || ! -s ca.key ]]; then
   chmod 0644 ca.crt.new
   mv -f ca.key.new ca.key
   mv -f ca.crt.new ca.crt
-  rm -f server.crt
+  rm -f selfsigned.crt
 fi
 
 # The names in the certificate, as one line.
-certified() { openssl x509 -in server.crt -noout -ext subjectAltName | tail -n +2 | sed 's/ *DNS://g; s/,/ /g' | xargs; }
+certified() { openssl x509 -in selfsigned.crt -noout -ext subjectAltName | tail -n +2 | sed 's/ *DNS://g; s/,/ /g' | xargs; }
 good() {
-  [[ -s server.crt && -s server.key && $(certified) == "${names[*]}" ]] &&
-    openssl x509 -in server.crt -noout -checkend $((RENEW_DAYS * 86400)) >/dev/null &&
-    openssl verify -CAfile ca.crt server.crt >/dev/null 2>&1
+  [[ -s selfsigned.crt && -s selfsigned.key && $(certified) == "${names[*]}" ]] &&
+    openssl x509 -in selfsigned.crt -noout -checkend $((RENEW_DAYS * 86400)) >/dev/null &&
+    openssl verify -CAfile ca.crt selfsigned.crt >/dev/null 2>&1
 }
 make() {
   printf 'subjectAltName=%s\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n' \
-    "$(printf 'DNS:%s,' "${names[@]}" | sed 's/,$//')" >server.ext
+    "$(printf 'DNS:%s,' "${names[@]}" | sed 's/,$//')" >selfsigned.ext
   (
     umask 077
-    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=${names[0]}" -keyout server.key.new -out server.csr 2>/dev/null
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=${names[0]}" -keyout selfsigned.key.new -out selfsigned.csr 2>/dev/null
   )
-  openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$DAYS" -sha256 -extfile server.ext -out server.crt.new 2>/dev/null
+  openssl x509 -req -in selfsigned.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$DAYS" -sha256 -extfile selfsigned.ext -out selfsigned.crt.new 2>/dev/null
 }
 
-if ! good; then
+if [[ ${1:-} == --force ]] || ! good; then
   say "making a certificate for ${names[*]}"
-  trap 'rm -f server.csr server.ext' EXIT
+  trap 'rm -f selfsigned.csr selfsigned.ext' EXIT
   make || fail "openssl could not make a certificate in $FOLDER"
-  chmod 0644 server.crt.new
-  mv -f server.key.new server.key
-  mv -f server.crt.new server.crt
+  chmod 0644 selfsigned.crt.new
+  mv -f selfsigned.key.new selfsigned.key
+  mv -f selfsigned.crt.new selfsigned.crt
+  # On a first deployment there is no nginx yet; on later ones the update tells it, but the timer has nobody behind it.
+  if systemctl is-active -q nginx && nginx -t >/dev/null 2>&1; then quietly systemctl reload nginx; fi
 fi
 cat ca.crt

@@ -1,0 +1,105 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import { CertificateRenewal } from "./CertificateRenewal";
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteFile } from "./RemoteFile";
+import { RemoteScript } from "./RemoteScript";
+import { fingerprint } from "./shell";
+import type { TlsCertificate } from "./TlsCertificate";
+
+const LOCK = join(__dirname, "..", "requirements", "certbot.txt");
+const HOME = "/usr/local/lib/matrix-homeserver";
+/** The ACME account and what was issued: asking for it again and again would run into the ACME server's limits. */
+const DATA = "/var/lib/matrix-homeserver/acme";
+
+/** Arguments of {@link AcmeCertificate}. */
+export interface AcmeCertificateArgs {
+  /** The machine. */
+  readonly host: Machine;
+  /** The files that nginx serves with; with ACME as their source. */
+  readonly certificate: TlsCertificate;
+  /** Who hears of trouble. */
+  readonly email: string;
+  /** URL of the ACME server's directory. */
+  readonly directory: string;
+  /** The Python command that runs certbot, and its package. */
+  readonly python: pulumi.Input<string>;
+  readonly pythonPackage: pulumi.Input<string>;
+  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
+  readonly indexUrl?: string;
+}
+
+/**
+ * A certificate from an ACME server for what nginx serves already, by HTTP-01 (port 80), and its renewal. It is certbot in an
+ * environment of its own, since EL8's package is years old and its Python out of support. Kept on `pulumi destroy`.
+ */
+export class AcmeCertificate extends pulumi.ComponentResource {
+  constructor(name: string, args: AcmeCertificateArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:AcmeCertificate", name, {}, opts);
+    const { host, certificate, directory } = args;
+    const lock = readFileSync(LOCK, "utf8");
+    const first = { parent: this, dependsOn: dependencies(opts) };
+    const link = `${HOME}/certbot`;
+
+    const packages = new RemoteScript(
+      `${name}-packages`,
+      { host, script: "packages.sh", variables: { MODULES: "", PACKAGES: args.pythonPackage, GROUPS_WANTED: "" } },
+      first,
+    );
+    const requirements = new RemoteFile(
+      `${name}-requirements`,
+      { host, path: `${HOME}/certbot-requirements.txt`, content: lock },
+      first,
+    );
+    const certbot = new RemoteScript(
+      `${name}-certbot`,
+      {
+        host,
+        script: "python-venv.sh",
+        variables: {
+          RELEASE: pulumi.output(args.python).apply((python) => `${HOME}/certbot-${fingerprint(lock, python)}`),
+          LINK: link,
+          PYTHON: args.python,
+          REQUIREMENTS: requirements.path,
+          TITLE: "certbot",
+          PROBE: "import certbot.main",
+          USER_NAME: "root",
+          INDEX_URL: args.indexUrl ?? "",
+          NO_BINARY: "",
+        },
+        onDelete: { script: "remove-paths.sh", variables: { PATHS: HOME } },
+      },
+      { parent: this, dependsOn: [packages, requirements] },
+    );
+
+    const script = "tls-acme.sh";
+    const variables = {
+      CERTBOT: `${link}/bin/certbot`,
+      DIRECTORY: directory,
+      EMAIL: args.email,
+      NAMES: certificate.names.join(" "),
+      WEBROOT: certificate.webroot ?? "",
+      // What one server has issued says nothing about another's.
+      DATA: `${DATA}/${fingerprint(directory)}`,
+      CERTIFICATE: certificate.certificatePath,
+      KEY: certificate.keyPath,
+      CA_FILE: certificate.caPath,
+    };
+    const issuance = new RemoteScript(
+      `${name}-issuance`,
+      { host, script, variables },
+      { parent: this, dependsOn: [...dependencies(opts), certbot] },
+    );
+    new CertificateRenewal(
+      `${name}-renewal`,
+      { host, unit: "matrix-homeserver-acme", script, variables },
+      { parent: this, dependsOn: issuance },
+    );
+
+    this.registerOutputs();
+  }
+}

@@ -1,0 +1,69 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
+import type { Machine } from "./Host";
+import { dependencies } from "./options";
+import { RemoteFile } from "./RemoteFile";
+import { RemoteScript } from "./RemoteScript";
+
+const CA_FILE = "/etc/pki/matrix-homeserver/database-ca.crt";
+
+/** Arguments of {@link ExternalDatabase}. */
+export interface ExternalDatabaseArgs {
+  /** The machine that Synapse runs on: what has to reach the database. */
+  readonly host: Machine;
+  /** Where the database server is. */
+  readonly address: Omit<DatabaseAddress, "sslRootCert">;
+  /** The role's password. Secret. The role itself is the database server's administrator's to change. */
+  readonly password: pulumi.Input<string>;
+  /** Authority (PEM) that the server's certificate is checked against. Default: the system's own authorities. */
+  readonly ca?: string;
+  /** Stream of the dnf module `postgresql` that the client programs come from. */
+  readonly stream: pulumi.Input<string>;
+}
+
+/**
+ * A database on a PostgreSQL server that somebody else keeps. Nothing is made there: it is looked at from Synapse's machine
+ * (login, TLS, version, encoding, collation, rights) before Synapse is touched.
+ */
+export class ExternalDatabase extends pulumi.ComponentResource {
+  readonly address: DatabaseAddress;
+
+  constructor(name: string, args: ExternalDatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("matrix-homeserver:index:ExternalDatabase", name, {}, opts);
+    const { host, ca } = args;
+    const first = { parent: this, dependsOn: dependencies(opts) };
+    // EL8's own list of authorities, where libpq would look for a file of the user's own.
+    this.address = { ...args.address, sslRootCert: ca === undefined ? "/etc/pki/tls/certs/ca-bundle.crt" : CA_FILE };
+
+    const packages = new RemoteScript(
+      `${name}-packages`,
+      {
+        host,
+        script: "packages.sh",
+        variables: {
+          MODULES: pulumi.interpolate`postgresql:${args.stream}`,
+          PACKAGES: "postgresql",
+          GROUPS_WANTED: "",
+        },
+      },
+      first,
+    );
+    const authority =
+      ca === undefined ? [] : [new RemoteFile(`${name}-ca`, { host, path: CA_FILE, content: ca }, first)];
+    new RemoteScript(
+      `${name}-check`,
+      {
+        host,
+        script: "database-check.sh",
+        variables: {
+          DATABASE: libpqString(this.address, "$PASSFILE"),
+          PASSWORD: pulumi.secret(args.password),
+        },
+      },
+      { parent: this, dependsOn: [packages, ...authority] },
+    );
+
+    this.registerOutputs({ address: this.address });
+  }
+}
