@@ -1,0 +1,81 @@
+import { z } from "zod";
+
+import { LabClient, type SentMessage } from "../../lab/client/client";
+import { LabHost } from "./host";
+import { Stack } from "./stack";
+
+const outputs = z.object({
+  serverName: z.string(),
+  baseUrl: z.string(),
+  adminUserId: z.string(),
+  adminPassword: z.string(),
+  caCertificate: z.string(),
+  hostAddress: z.string(),
+});
+
+/** What the program says of a deployment. */
+export type Outputs = z.infer<typeof outputs>;
+
+/** In every form that could give it away: a search for the middle finds it even where a shell or JSON has quoted the rest. */
+export const DB_PASSWORD_CORE = "Kq7Zv2Rm9Tx4";
+/** What a shell, SQL, libpq, YAML, JSON and Pulumi's own syntax could trip over. */
+const DB_PASSWORD = `a b:c\\d'e"f$g\`h;i{{j}}%k#l&m@n/o?p=${DB_PASSWORD_CORE}|~é*`;
+
+/** A lab host with a stack of its own, and a client that uses what is deployed. */
+export class Deployment {
+  private constructor(
+    readonly host: LabHost,
+    readonly stack: Stack,
+    readonly serverName: string,
+  ) {}
+
+  /** Boots the host and sets the stack's settings; nothing is deployed yet. */
+  static async prepare(suffix: string, loginUser?: "cloud-user" | "root"): Promise<Deployment> {
+    const host = await LabHost.create(suffix, loginUser);
+    const serverName = `${host.name}.test`;
+    return new Deployment(host, await stackFor(host, host.name, serverName), serverName);
+  }
+
+  /** What the last update put out. */
+  async outputs(): Promise<Outputs> {
+    return outputs.parse(await this.stack.outputs());
+  }
+
+  /** A client of the administrator's, who is not logged in yet. */
+  async client(): Promise<LabClient> {
+    const { serverName, hostAddress, caCertificate, adminUserId, adminPassword } = await this.outputs();
+    return new LabClient({
+      serverName,
+      address: hostAddress,
+      ca: caCertificate,
+      user: adminUserId,
+      password: adminPassword,
+    });
+  }
+
+  async remove(): Promise<void> {
+    await this.host.remove();
+    await this.stack.remove();
+  }
+}
+
+/** A stack with the settings that a first deployment needs, and nothing else. */
+export async function stackFor(host: LabHost, name: string, serverName: string): Promise<Stack> {
+  const { address, user, hostKey, privateKeyFile, indexUrl } = host.facts;
+  const stack = await Stack.create(name);
+  await stack.set({
+    serverName,
+    "host.address": address,
+    "host.user": user,
+    "host.hostKey": hostKey,
+    "host.privateKeyFile": privateKeyFile,
+    "synapse.indexUrl": indexUrl,
+  });
+  await stack.setSecret("dbPassword", DB_PASSWORD);
+  return stack;
+}
+
+/** The client's session goes on: a message gets through nginx and Synapse into the database, and one comes back. */
+export async function proveServing(client: LabClient): Promise<SentMessage> {
+  return await client.send(`still here at ${new Date().toISOString()}`);
+}

@@ -1,0 +1,60 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+
+/** How a program ended. */
+export interface Outcome {
+  /** Exit code; 128 when a signal ended it. */
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** What a program is run with. */
+export interface RunOptions {
+  /** Standard input. Default: empty. */
+  readonly input?: string;
+  /** Default: this process's. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** After how many seconds it is ended, and the run rejects. */
+  readonly timeoutSeconds: number;
+}
+
+// Pulumi cancels an update on SIGINT and saves its state; what does not end then is killed.
+const GRACE_MS = 15_000;
+
+/** Runs a program to its end. Rejects when it cannot be started or does not end in time, not when it fails. */
+export async function run(program: string, args: readonly string[], options: RunOptions): Promise<Outcome> {
+  const { input = "", timeoutSeconds, ...rest } = options;
+  const child = spawn(program, args, { ...rest, stdio: "pipe" });
+  const timers = [
+    setTimeout(() => child.kill("SIGINT"), timeoutSeconds * 1000),
+    setTimeout(() => child.kill("SIGKILL"), timeoutSeconds * 1000 + GRACE_MS),
+  ];
+  // A program that ends without reading its input is no error of ours.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
+  try {
+    const [code, stdout, stderr] = await Promise.all([
+      new Promise<number>((resolve, reject) => {
+        child.on("error", reject);
+        child.on("close", (status) => {
+          resolve(status ?? 128);
+        });
+      }),
+      text(child.stdout),
+      text(child.stderr),
+    ]);
+    if (child.killed)
+      throw new Error(`${program} did not end within ${timeoutSeconds} s; it said:\n${ending(stdout + stderr)}`);
+    return { code, stdout, stderr };
+  } finally {
+    for (const timer of timers) clearTimeout(timer);
+  }
+}
+
+/** The last lines of a long text. */
+export function ending(output: string, lines = 60): string {
+  const all = output.trimEnd().split("\n");
+  return all.length > lines ? ["…", ...all.slice(-lines)].join("\n") : all.join("\n");
+}
