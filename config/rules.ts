@@ -1,0 +1,176 @@
+import { checkHomeserverSettings, secretPaths } from "../components/homeserverSettings";
+import { checkCertificate } from "./certificates";
+import { privateEnding } from "./names";
+import { type Tree, valueAt } from "./reading";
+import { leaves, metaOf, type ReadSettings, type SettingPath } from "./schema";
+import { dotted, encryptCommand, setCommand, setTo } from "./wording";
+
+type DeepPartial<T> = T extends unknown[] ? T : T extends object ? { readonly [K in keyof T]?: DeepPartial<T[K]> } : T;
+
+/** What the rules look at. */
+export interface Circumstances {
+  /** What the stack says. */
+  readonly given: Tree;
+  /** As much of it as is right by itself, with defaults. */
+  readonly settings: DeepPartial<ReadSettings>;
+  /** Whether what is in the setting of that name is encrypted in the stack file. */
+  readonly isSecret: (name: string) => boolean;
+  readonly now: Date;
+}
+
+/** Whole sentences about settings that do not go together. */
+export interface Verdict {
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** All that is wrong with settings that are right each by itself, and what soon will be wrong. */
+export function checkTogether(circumstances: Circumstances): Verdict {
+  const verdicts = [names, secrets, tls, nginx, database, homeserver].map((rule) => rule(circumstances));
+  return {
+    problems: verdicts.flatMap(({ problems = [] }) => problems),
+    warnings: verdicts.flatMap(({ warnings = [] }) => warnings),
+  };
+}
+
+/** The names that clients use, in the settings' own order. */
+export function domainsOf({
+  serverName,
+  domains,
+}: {
+  serverName: string;
+  domains?: readonly string[];
+}): [string, ...string[]] {
+  const [first, ...more] = domains ?? [];
+  return first === undefined ? [`matrix.${serverName}`, `synapse.${serverName}`] : [first, ...more];
+}
+
+/** The names that nginx on the machine answers for: the certificate has to be good for them. */
+export function servedNames(serverName: string, domains: readonly string[], apexSite: string): string[] {
+  return [...new Set([...domains, ...(apexSite === "serve" ? [serverName] : [])])];
+}
+
+type Rule = (circumstances: Circumstances) => Partial<Verdict>;
+
+const names: Rule = ({ settings: { serverName, domains, admin } }) => {
+  const problems: string[] = [];
+  for (const [index, name] of (domains ?? []).entries()) {
+    if (domains?.indexOf(name) !== index)
+      problems.push(`domains[${index}] is ${name} once more: name every domain once`);
+  }
+  const userId = `@${admin?.localpart ?? ""}:${serverName ?? ""}`;
+  if (userId.length > 255)
+    problems.push(
+      `admin.localpart makes a user id of ${userId.length} characters, and Matrix allows 255: choose a shorter one`,
+    );
+  return { problems };
+};
+
+const secrets: Rule = ({ given, settings, isSecret }) => {
+  const plain = leaves()
+    .filter(([path, schema]) => metaOf(schema).secret === true && !isEmptyAt(given, path) && !isSecret(path[0] ?? ""))
+    .map(([path]) => `${dotted(path)} is in the stack file as plain text: encrypt it with: ${setCommand(path)}`);
+  const free = isSecret("homeserver") ? [] : secretPaths(settings.homeserver, ["homeserver"]);
+  return {
+    problems: plain,
+    warnings: free.map(
+      (path) =>
+        `${dotted(path)} looks like a secret and is in the stack file as plain text: encrypt it with: ${encryptCommand(path)}`,
+    ),
+  };
+};
+
+/** The modes that have an effect on each of the settings in tls, and those that need it. */
+const TLS_MODES = {
+  certificate: { mode: "provided", needed: true },
+  key: { mode: "provided", needed: true },
+  acmeEmail: { mode: "acme", needed: true },
+  acmeDirectory: { mode: "acme", needed: false },
+  acmeCa: { mode: "acme", needed: false },
+} as const;
+
+const tls: Rule = ({ given, settings, now }) => {
+  const { serverName, tls = {}, domains, nginx } = settings;
+  if (tls.mode === undefined) return {};
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  for (const [name, { mode, needed }] of Object.entries(TLS_MODES)) {
+    const path = ["tls", name];
+    const isGiven = !isEmptyAt(given, path);
+    if (isGiven && tls.mode !== mode) {
+      problems.push(`tls.${name} has no effect while tls.mode is ${tls.mode}: ${setTo(["tls", "mode"], mode)}`);
+    } else if (!isGiven && needed && tls.mode === mode) {
+      problems.push(`tls.${name} is missing, and tls.mode is ${mode}; for example: ${setCommand(path)}`);
+    }
+  }
+  // Domains that are not right leave the names unknown that a certificate is for.
+  if (serverName === undefined || (domains === undefined && !isEmptyAt(given, ["domains"]))) return { problems };
+  const served = servedNames(serverName, domainsOf({ serverName, domains }), nginx?.apexSite ?? "serve");
+  if (tls.mode === "provided" && tls.certificate !== undefined) {
+    const found = checkCertificate(tls.certificate, tls.key, served, now);
+    problems.push(
+      ...found.problems.map(
+        ({ setting, message }) => `tls.${setting} ${message}; for example: ${setCommand(["tls", setting])}`,
+      ),
+    );
+    warnings.push(...found.warnings.map((message) => `tls.certificate ${message}`));
+  }
+  if (tls.mode === "acme" && (tls.acmeDirectory ?? "").includes("letsencrypt.org")) {
+    const unknown = served.filter((name) => privateEnding(name) !== undefined);
+    if (unknown.length > 0) {
+      problems.push(
+        `tls.mode is acme, and Let's Encrypt has no certificates for ${unknown.join(", ")}, which are not in the public DNS: ${setTo(["tls", "mode"], "selfsigned")}; or name your own ACME server in tls.acmeDirectory`,
+      );
+    }
+    if (/[@.]example\.(com|net|org)$/i.test(tls.acmeEmail ?? ""))
+      problems.push(
+        `tls.acmeEmail must be an address of yours: Let's Encrypt refuses those of example.com; for example: ${setCommand(["tls", "acmeEmail"])}`,
+      );
+  }
+  return { problems, warnings };
+};
+
+const nginx: Rule = ({ settings: { serverName, domains, nginx = {} } }) => {
+  const { apexSite, apexProxy, adminNetworks = [] } = nginx;
+  const problems: string[] = [];
+  if (apexSite !== undefined && apexSite !== "serve") {
+    if (apexProxy === true) {
+      problems.push(
+        `nginx.apexProxy needs nginx.apexSite serve, and it is ${apexSite}: this nginx does not answer for serverName; ${setTo(["nginx", "apexProxy"], "false")}`,
+      );
+    }
+    if (serverName !== undefined && domains?.includes(serverName) === true) {
+      problems.push(
+        `nginx.apexSite must be serve, because domains has ${serverName}, which this nginx then answers for: ${setTo(["nginx", "apexSite"], "serve")}`,
+      );
+    }
+  }
+  return {
+    problems,
+    warnings: adminNetworks.flatMap((network, index) =>
+      network.endsWith("/0")
+        ? [`nginx.adminNetworks[${index}] lets the whole internet reach Synapse's admin API: ${network}`]
+        : [],
+    ),
+  };
+};
+
+const database: Rule = ({ settings: { database } }) =>
+  database?.tlsMode === "require" && database.ca !== undefined
+    ? {
+        problems: [
+          `database.ca has no effect while database.tlsMode is require: ${setTo(["database", "tlsMode"], "verify-full")}`,
+        ],
+      }
+    : {};
+
+const homeserver: Rule = ({ settings }) => ({
+  problems: checkHomeserverSettings(settings.homeserver ?? {}, settings.synapse?.newSettings).map(
+    ({ path, message }) => `${dotted(["homeserver", ...path])} ${message}`,
+  ),
+});
+
+function isEmptyAt(given: Tree, path: SettingPath): boolean {
+  const value = valueAt(given, path);
+  return value === undefined || value === null || value === "";
+}
