@@ -1,8 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { AcmeCertificate } from "./components/AcmeCertificate";
 import { AdminUser } from "./components/AdminUser";
 import { BaseSystem } from "./components/BaseSystem";
+import type { DatabaseAddress } from "./components/DatabaseAddress";
+import { ExternalDatabase } from "./components/ExternalDatabase";
 import { HealthCheck } from "./components/HealthCheck";
 import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
 import { nginxSize } from "./components/homeserverSettings";
@@ -15,15 +18,16 @@ import { SynapseVenv } from "./components/SynapseVenv";
 import { SystemdService } from "./components/SystemdService";
 import { SystemUser } from "./components/SystemUser";
 import { TlsCertificate } from "./components/TlsCertificate";
-import { WellKnown } from "./components/WellKnown";
-import { readKeyFile, readSettings } from "./config";
+import { WellKnown, wellKnownDocuments } from "./components/WellKnown";
+import { readKeyFile, readSettings, type Settings } from "./config";
 
 /** The program: what a stack's settings say, on the machine that they name. */
 export = async () => {
-  const { serverName, domains, dbPassword, ...settings } = readSettings();
+  const { serverName, domains, servedNames, dbPassword, ...settings } = readSettings();
   await refuseServerNameChange(serverName);
   const publicBaseUrl = `https://${domains[0]}`;
   const synapseUrl = `http://127.0.0.1:${SYNAPSE_PORT}`;
+  const servesApex = servedNames.includes(serverName);
   const { privateKeyFile, ...address } = settings.host;
 
   const host = new Host("host", {
@@ -47,11 +51,20 @@ export = async () => {
     python: facts.python,
     pythonPackage: facts.pythonPackage,
   });
-  const database = new PostgresDb("database", { host, stream: facts.postgresqlStream, password: dbPassword });
+  const database = settings.database
+    ? new ExternalDatabase("database", {
+        host,
+        address: databaseAddress(settings.database),
+        ca: settings.database.ca,
+        password: dbPassword,
+        stream: facts.postgresqlStream,
+      })
+    : new PostgresDb("database", { host, stream: facts.postgresqlStream, password: dbPassword });
   const base = new BaseSystem("base", {
     host,
-    open: ["http", "https"],
+    open: ["http", "https", ...(settings.nginx.federationPort ? ["8448/tcp"] : [])],
     selinuxBooleans: ["httpd_can_network_relay"],
+    selinuxWebPorts: settings.nginx.federationPort ? [8448] : [],
   });
 
   const config = new HomeserverConfig(
@@ -65,6 +78,7 @@ export = async () => {
       release: venv.release,
       logLevel: settings.synapse.logLevel,
       settings: settings.homeserver,
+      secretSettings: settings.homeserverIsSecret,
     },
     { dependsOn: venv },
   );
@@ -89,7 +103,7 @@ export = async () => {
 
   const certificate = new TlsCertificate("tls", {
     host,
-    names: [...new Set([...domains, serverName])],
+    names: servedNames,
     source: settings.tls,
   });
   const wellKnown = new WellKnown("well-known", { host, publicBaseUrl });
@@ -99,6 +113,7 @@ export = async () => {
     ipv6: facts.ipv6,
     serverName,
     domains,
+    servesApex,
     ...settings.nginx,
     upstreamPort: SYNAPSE_PORT,
     maxBodySize: nginxSize(settings.homeserver.max_upload_size),
@@ -106,9 +121,26 @@ export = async () => {
     wellKnown,
   });
 
-  const adminPassword = settings.admin.password
-    ? pulumi.secret(settings.admin.password)
-    : new random.RandomPassword("admin-password", { length: 32, special: false }).result;
+  const acme =
+    settings.tls.mode === "acme"
+      ? [
+          new AcmeCertificate(
+            "acme",
+            {
+              host,
+              certificate,
+              ...settings.tls,
+              python: facts.python,
+              pythonPackage: facts.pythonPackage,
+              indexUrl: settings.synapse.indexUrl,
+            },
+            { dependsOn: [proxy, base] },
+          ),
+        ]
+      : [];
+
+  const adminPassword =
+    settings.admin.password ?? new random.RandomPassword("admin-password", { length: 32, special: false }).result;
   const admin = new AdminUser(
     "admin",
     {
@@ -130,10 +162,11 @@ export = async () => {
       host,
       serverName,
       publicBaseUrl,
+      servesApex,
       caPath: certificate.caPath,
       revision: pulumi.all([service.revision, proxy.revision]).apply((parts) => fingerprint(...parts)),
     },
-    { dependsOn: [service, proxy, base] },
+    { dependsOn: [service, proxy, base, ...acme] },
   );
 
   return {
@@ -146,17 +179,28 @@ export = async () => {
     adminPassword,
     /** PEM; to be given to clients where the certificate is of the machine's own making, else empty. */
     caCertificate: certificate.caCertificate,
+    /** What `/.well-known/matrix/client` and `/.well-known/matrix/server` of the server name have to answer. */
+    wellKnownClient: JSON.stringify(wellKnownDocuments(publicBaseUrl).client),
+    wellKnownServer: JSON.stringify(wellKnownDocuments(publicBaseUrl).server),
     /** The machine. */
     hostAddress: settings.host.address,
     /** What an operator does next. */
-    nextSteps: nextSteps(serverName, domains, settings.tls.mode, settings.host.address),
+    nextSteps: nextSteps(settings.host.address, servedNames, serverName, settings.tls.mode),
   };
 };
 
-function nextSteps(serverName: string, domains: readonly string[], tlsMode: string, address: string): string {
+function databaseAddress({ host, port, name, user, tlsMode }: NonNullable<Settings["database"]>): DatabaseAddress {
+  return { host, port, name, user, sslMode: tlsMode };
+}
+
+function nextSteps(address: string, servedNames: readonly string[], serverName: string, tlsMode: string): string {
   return [
-    `Let DNS name ${address} for ${[...new Set([...domains, serverName])].join(", ")} (A or AAAA records).`,
-    `Let the world reach ports 80 and 443 of ${address}.`,
+    `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
+    ...(servedNames.includes(serverName)
+      ? []
+      : [
+          `Let the site of ${serverName} answer /.well-known/matrix/client and /server with the outputs wellKnownClient and wellKnownServer.`,
+        ]),
     ...(tlsMode === "selfsigned"
       ? [
           "Give clients the authority: pulumi stack output caCertificate > ca.pem; set tls.mode for a certificate that everybody trusts.",

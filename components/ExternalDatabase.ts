@@ -33,8 +33,7 @@ export class ExternalDatabase extends pulumi.ComponentResource {
     super("matrix-homeserver:index:ExternalDatabase", name, {}, opts);
     const { host, ca } = args;
     const first = { parent: this, dependsOn: dependencies(opts) };
-    // EL8's own list of authorities, where libpq would look for a file of the user's own.
-    this.address = { ...args.address, sslRootCert: ca === undefined ? "/etc/pki/tls/certs/ca-bundle.crt" : CA_FILE };
+    this.address = { ...args.address, ...rootCertificate(args.address.sslMode, ca) };
 
     const packages = new RemoteScript(
       `${name}-packages`,
@@ -66,4 +65,10 @@ export class ExternalDatabase extends pulumi.ComponentResource {
 
     this.registerOutputs({ address: this.address });
   }
+}
+
+/** libpq would look for a file of the user's own, and with one check the certificate even where it was not asked to. */
+function rootCertificate(sslMode: DatabaseAddress["sslMode"], ca: string | undefined): { sslRootCert?: string } {
+  if (ca !== undefined) return { sslRootCert: CA_FILE };
+  return sslMode === "require" ? {} : { sslRootCert: "/etc/pki/tls/certs/ca-bundle.crt" };
 }

@@ -33,6 +33,8 @@ export interface HomeserverConfigArgs {
   readonly logLevel?: string;
   /** Settings of homeserver.yaml by Synapse's own names, merged over the program's. Default: none. */
   readonly settings?: HomeserverSettings;
+  /** Whether one of them is a secret, so that homeserver.yaml is not to be shown in a preview. Default: false. */
+  readonly secretSettings?: boolean;
 }
 
 /** A part of homeserver.yaml. */
@@ -95,7 +97,11 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       afterUser,
     );
 
-    const staged = (file: string, content: string, check: pulumi.Input<string> | undefined): StagedFile => ({
+    const staged = (
+      file: string,
+      content: pulumi.Input<string>,
+      check: pulumi.Input<string> | undefined,
+    ): StagedFile => ({
       source: new RemoteFile(
         `${name}-${file.replace(/\..*/, "")}`,
         {
@@ -122,8 +128,9 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       signingKeyPath: `${folder}/${serverName}.signing.key`,
     };
     const checkCommand = pulumi.interpolate`runuser -u ${quote(user.userName)} -- ${args.release}/bin/python -m synapse.config -c "$file"`;
+    const yaml = renderHomeserverYaml(view, settings);
     this.files = [
-      staged("homeserver.yaml", renderHomeserverYaml(view, settings), checkCommand),
+      staged("homeserver.yaml", args.secretSettings === true ? pulumi.secret(yaml) : yaml, checkCommand),
       staged("log.yaml", renderTemplate("opt/synapse/log.yaml", { level: logLevel }), undefined),
     ];
 

@@ -96,7 +96,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
           STACK: args.stack,
           STATE,
         },
-        onDelete: { script: "host-forget.sh", variables: { FOLDERS: [LIBEXEC, STATE].join("\n") } },
+        onDelete: { script: "remove-paths.sh", variables: { PATHS: [LIBEXEC, STATE].join("\n") } },
       },
       { parent: this },
     );

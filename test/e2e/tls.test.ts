@@ -1,0 +1,134 @@
+/* Certificates as an operator gets them: from an ACME server and renewed, from the machine itself, from a file. */
+import { AcmeServer } from "./acme";
+import { issue, servedCertificate } from "./certificates";
+import { Deployment, proveServing } from "./deployment";
+import { changed, UpdateError } from "./stack";
+
+jest.setTimeout(300_000);
+
+let deployment: Deployment;
+let acme: AcmeServer;
+
+const RENEW = "/usr/local/libexec/matrix-homeserver/matrix-homeserver-acme";
+
+beforeAll(async () => {
+  deployment = await Deployment.prepare("tls");
+  acme = await AcmeServer.start(deployment.host.facts.address);
+});
+
+afterAll(async () => {
+  await Promise.all([deployment.remove(), acme.stop()]);
+});
+
+const served = () => servedCertificate(deployment.host.facts.address, `matrix.${deployment.serverName}`);
+
+async function proveWithOwnClient(): Promise<void> {
+  const client = await deployment.client();
+  try {
+    await proveServing(client);
+  } finally {
+    await client.close();
+  }
+}
+
+describe("from an ACME server", () => {
+  it("is issued by the first update, and clients verify it", async () => {
+    const { stack } = deployment;
+    await stack.set({ "tls.mode": "acme", "tls.acmeEmail": "root@example.com", "tls.acmeDirectory": acme.directory });
+    await stack.set({ "tls.acmeCa": acme.ca, "nginx.hsts": true });
+    await stack.up();
+    await proveWithOwnClient();
+    expect((await served()).issuer.CN).toMatch(/Pebble/);
+    expect((await served()).subjectaltname?.split(", ").sort()).toEqual(
+      ["", "matrix.", "synapse."].map((prefix) => `DNS:${prefix}${deployment.serverName}`).sort(),
+    );
+  });
+
+  it("is left alone by a second update", async () => {
+    const { result, logins } = await deployment.host.countingLogins(() => deployment.stack.up());
+    expect(changed(result)).toEqual([]);
+    expect(logins).toBe(0);
+  });
+
+  it("is looked at every day, and left alone while it is not due", async () => {
+    const { host } = deployment;
+    const { serialNumber } = await served();
+    expect(await host.run("systemctl is-active matrix-homeserver-acme.timer")).toBe("active");
+    expect(await host.run("systemctl is-enabled matrix-homeserver-acme.timer")).toBe("enabled");
+    await host.run("systemctl start matrix-homeserver-acme.service");
+    expect((await served()).serialNumber).toBe(serialNumber);
+  });
+
+  it("is renewed without a restart, and served at once", async () => {
+    const { host } = deployment;
+    const before = { processes: await host.processes(), serial: (await served()).serialNumber };
+    await host.run(`${RENEW} --force`);
+    // nginx starts new workers for the new certificate; the old ones finish what they have.
+    await host.run("sleep 1");
+    expect((await served()).serialNumber).not.toBe(before.serial);
+    expect(await host.processes()).toEqual(before.processes);
+    await proveWithOwnClient();
+  });
+
+  it("stays when the ACME server cannot be reached, and the update says why", async () => {
+    const { stack } = deployment;
+    const { serialNumber } = await served();
+    await stack.set({ "tls.acmeDirectory": "https://198.51.100.1:9/dir" });
+    const failure = await stack.up().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(failure).toBeInstanceOf(UpdateError);
+    expect((failure as UpdateError).update.messages).toContain(
+      "the ACME server https://198.51.100.1:9/dir gave no certificate for",
+    );
+    expect((await served()).serialNumber).toBe(serialNumber);
+    await stack.set({ "tls.acmeDirectory": acme.directory });
+    await stack.up();
+    await proveWithOwnClient();
+  });
+});
+
+describe("from the machine itself", () => {
+  it("takes the place of the ACME server's, whose timer goes", async () => {
+    const { stack, host } = deployment;
+    for (const name of ["acmeEmail", "acmeDirectory", "acmeCa"]) await stack.unset(`tls.${name}`);
+    await stack.set({ "tls.mode": "selfsigned" });
+    await stack.up();
+    await proveWithOwnClient();
+    expect(await host.run("systemctl list-timers --all --plain --no-legend 'matrix-homeserver-*'")).toMatch(
+      /matrix-homeserver-selfsigned\.timer/,
+    );
+    expect((await host.attempt("systemctl cat matrix-homeserver-acme.timer")).code).not.toBe(0);
+  });
+
+  it("is renewed by its own timer's program", async () => {
+    const { host } = deployment;
+    const before = (await served()).serialNumber;
+    await host.run("/usr/local/libexec/matrix-homeserver/matrix-homeserver-selfsigned --force");
+    await host.run("sleep 1");
+    expect((await served()).serialNumber).not.toBe(before);
+    await proveWithOwnClient();
+  });
+});
+
+describe("from a file", () => {
+  it("is served after an update, and another one after the next", async () => {
+    const { stack, host, serverName } = deployment;
+    const names = [serverName, `*.${serverName}`];
+    const [first, second] = [await issue(names), await issue(names)];
+    await stack.set({ "tls.mode": "provided", "tls.certificate": first.certificate });
+    await stack.setSecret("tls.key", first.key);
+    await stack.up();
+    const { fingerprint256 } = await served();
+    expect((await served()).issuer.CN).toBe("Authority of the tests");
+
+    const processes = await host.processes();
+    await stack.set({ "tls.certificate": second.certificate });
+    await stack.setSecret("tls.key", second.key);
+    expect(changed(await stack.up())).toEqual(["health-client", "nginx-activation", "tls-certificate", "tls-key"]);
+    expect((await served()).fingerprint256).not.toBe(fingerprint256);
+    expect(await host.processes()).toEqual(processes);
+    expect(await host.run("stat -c '%a %U' /etc/pki/matrix-homeserver/provided.key")).toBe("600 root");
+  });
+});
