@@ -8,15 +8,21 @@ const DNS_NAME = new RegExp(`^(?=.{1,253}$)(${LABEL}\\.)+(?=[a-z0-9-]*[a-z])${LA
 /** Whether it is a fully qualified DNS name in lower case. */
 export const isDnsName = (name: string): boolean => DNS_NAME.test(name);
 
-/** What keeps a text from being the name of a server, as the end of a sentence; undefined when nothing does. Pure. */
-export function serverNameProblem(name: string): string | undefined {
+/** What is wrong with a text, as the end of a sentence, and what to write in its place. */
+export interface Correction {
+  readonly message: string;
+  readonly write: string;
+}
+
+/** What keeps a text from being the name of a server; undefined when nothing does. Pure. */
+export function serverNameProblem(name: string): string | Correction | undefined {
   if (isDnsName(name)) return undefined;
   const bare = bareName(name);
   if (isIP(bare) > 0) return "must be a DNS name, not an IP address";
   if (name.includes("_")) return "must be a DNS name, which has no underscore: letters, digits, hyphens and dots only";
   if (name.startsWith("*.")) return "must be one name, not a wildcard";
   const ascii = domainToASCII(bare);
-  if (/[^\p{ASCII}]/u.test(bare) && isDnsName(ascii)) return `must be in its ASCII form: write ${ascii}`;
+  if (/[^\p{ASCII}]/u.test(bare) && isDnsName(ascii)) return { message: "must be in its ASCII form", write: ascii };
   if (!isDnsName(bare.toLowerCase())) {
     return /^[a-z0-9-]+$/i.test(bare)
       ? "must be a DNS name with a dot in it"
@@ -35,7 +41,7 @@ export function serverNameProblem(name: string): string | undefined {
             : name.startsWith("[")
               ? "without brackets"
               : "in lower case";
-  return `must be a bare DNS name, ${wrong}: write ${bare.toLowerCase()}`;
+  return { message: `must be a bare DNS name, ${wrong}`, write: bare.toLowerCase() };
 }
 
 /** What keeps a text from being the address of a machine. Pure. */
@@ -66,7 +72,7 @@ export function networkProblem(network: string): string | undefined {
 
 /** What keeps a text from being an email address that can be written to. Pure. */
 export function emailProblem(email: string): string | undefined {
-  if (/^mailto:/i.test(email)) return "must be the address alone, without mailto:";
+  if (/^mailto:/i.test(email)) return "must be the address alone, with no mailto: in front of it";
   const [local = "", domain = "", ...more] = email.split("@");
   const right = /^[^\s,;<>()"]+$/.test(local) && isDnsName(domain.toLowerCase()) && more.length === 0;
   return right ? undefined : "must be an email address";

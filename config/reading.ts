@@ -59,29 +59,35 @@ function inspectLeaf(schema: z.ZodType, value: unknown, path: SettingPath, findi
   const tidied = meta.secret === true ? value : tidy(schema, value);
   const parsed = schema.safeParse(tidied);
   if (parsed.success) return parsed.data;
+  const hidden = meta.secret === true || findings.isSecret(String(path[0]));
+  const example = setCommand(path).replace("ADDRESS", findings.machine);
   for (const issue of parsed.error.issues) {
     const inner = issue.path as SettingPath;
     const at = [...path, ...inner];
     const wrong = valueAt({ tidied }, ["tidied", ...inner]);
-    const example = setCommand(path).replace("ADDRESS", findings.machine);
-    const behind = example === "" ? "" : `; for example: ${example}`;
-    const hidden = meta.secret === true || findings.isSecret(String(path[0]));
     findings.report(
       wrong === undefined
-        ? `${dotted(at)} is missing (${asClause(meta.description)})${behind}`
-        : `${dotted(at)} ${messageOf(issue, wrong)}${hidden ? "" : shown(wrong)}${behind}`,
+        ? `${dotted(at)} is missing (${asClause(meta.description)}); for example: ${example}`
+        : issue.code === "invalid_type" && issue.expected === "record"
+          ? notAnObject(path, wrong)
+          : `${dotted(at)} ${messageOf(issue, wrong, hidden)}${hidden ? "" : shown(wrong)}; for example: ${example}`,
     );
   }
   return undefined;
 }
 
-function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
+function messageOf(issue: z.core.$ZodIssue, value: unknown, hidden: boolean): string {
   if (issue.code === "invalid_value") return `must be one of ${issue.values.join(", ")}`;
+  if (issue.code === "custom" && typeof issue.params?.write === "string" && !hidden)
+    return `${issue.message}: write ${issue.params.write}`;
   if (issue.code !== "invalid_type") return issue.message;
   if (value === null) return "is empty: give it a value, or take its line away";
   const type = Array.isArray(value) ? "array" : typeof value;
+  // Every number among the settings is a whole one, which zod only says of numbers that are not.
+  const expected = inWords(issue.expected === "number" ? "int" : issue.expected);
+  if (type === "number" && issue.expected === "int") return `must be ${expected}`;
   const quotes = issue.expected === "string" && type !== "object" && type !== "array" ? ": put it in quotes" : "";
-  return `must be ${inWords(issue.expected)}, not ${inWords(type)}${quotes}`;
+  return `must be ${expected}, not ${inWords(type)}${quotes}`;
 }
 
 /** `value` without what is right by all readings but not by the letter: blanks around it, Windows line ends, `"22"` for 22. */

@@ -56,7 +56,7 @@ const names: Rule = ({ settings: { serverName, domains, admin } }) => {
   const problems: string[] = [];
   for (const [index, name] of (domains ?? []).entries()) {
     if (domains?.indexOf(name) !== index)
-      problems.push(`domains[${index}] is ${name} once more: name every domain once`);
+      problems.push(`domains[${index}] repeats an earlier one: name every domain once`);
   }
   const userId = `@${admin?.localpart ?? ""}:${serverName ?? ""}`;
   if (userId.length > 255)
@@ -149,7 +149,9 @@ const nginx: Rule = ({ settings: { serverName, domains, nginx = {} } }) => {
     problems,
     warnings: adminNetworks.flatMap((network, index) =>
       network.endsWith("/0")
-        ? [`nginx.adminNetworks[${index}] lets the whole internet reach Synapse's admin API: ${network}`]
+        ? [
+            `nginx.adminNetworks[${index}] lets the whole internet reach Synapse's admin API: name the networks that need it`,
+          ]
         : [],
     ),
   };

@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { lockedVersions } from "../components/SynapseVenv";
 import { certificateTextProblem, keyTextProblem } from "./certificates";
-import { addressProblem, emailProblem, networkProblem, serverNameProblem } from "./names";
+import { addressProblem, type Correction, emailProblem, networkProblem, serverNameProblem } from "./names";
 import { passwordProblem } from "./passwords";
 import { hostKeyProblem, keyFileProblem } from "./sshKeys";
 
@@ -25,10 +25,12 @@ const LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory";
 const documented = <T extends z.ZodType>(schema: T, meta: SettingMeta): T => schema.meta({ ...meta });
 
 /** A text that `problem` has nothing to say against. */
-const text = (problem: (value: string) => string | undefined) =>
+const text = (problem: (value: string) => string | Correction | undefined) =>
   z.string().superRefine((value, context) => {
-    const message = problem(value);
-    if (message !== undefined) context.addIssue(message);
+    const found = problem(value);
+    if (typeof found === "string") context.addIssue(found);
+    else if (found !== undefined)
+      context.addIssue({ code: "custom", message: found.message, params: { write: found.write } });
   });
 const matching = (pattern: RegExp, message: string) => text((value) => (pattern.test(value) ? undefined : message));
 const port = z.int("must be a whole number").min(1, "must be from 1 to 65535").max(65535, "must be from 1 to 65535");

@@ -45,7 +45,7 @@ const ALIASES: ReadonlyMap<string, string> = new Map([
   ...["password", "postgrespassword", "postgresqlpassword", "pgpassword", "dbpass", "databasepassword"].map(
     (name) => [name, "dbPassword"] as const,
   ),
-  ...["ip", "hostname", "address", "server", "hostip", "hosthost", "hosthostname", "hostname", "target"].map(
+  ...["ip", "hostname", "address", "server", "hostip", "hosthost", "hosthostname", "target"].map(
     (name) => [name, "host.address"] as const,
   ),
   ...["sshuser", "username", "hostusername"].map((name) => [name, "host.user"] as const),
@@ -129,7 +129,7 @@ export function notAnObject(path: SettingPath, value: unknown): string {
     first !== undefined && given !== undefined && fits(first[1]) && (isEnum || !anySecret)
       ? setTo([...path, first[0]], given)
       : setCommand(path);
-  return `${dotted(path)} must be an object with keys; take it away with: ${removeCommand(path)}; and write: ${write}`;
+  return `${dotted(path)} must be an object with keys; write: ${write}`;
 }
 
 /** ` (it is "…")`, or nothing where that is too long, or might tell a secret that has got into the wrong place. */
