@@ -2,10 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-down test test-unit test-e2e check format lock
+.PHONY: help new-stack lab lab-down test test-unit test-e2e check format lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+new-stack: ## settings for another environment: make new-stack STACK=prod
+	@tools/new-stack.sh "$(STACK)"
 
 lab: ## deploy to a throw-away host on this machine, and prove that a client can use it (root, Linux)
 	@lab/demo.sh

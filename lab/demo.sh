@@ -23,6 +23,7 @@ if [ "$host" != "$(cat .lab/state/$stack.host 2>/dev/null)" ]; then
   pulumi stack init "$stack" >/dev/null
   printf '%s\n' "$host" >.lab/state/$stack.host
 fi
+pulumi stack select "$stack"
 
 say "pulumi up..."
 pulumi up --stack "$stack" --yes --skip-preview --non-interactive >&2
