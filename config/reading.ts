@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { childrenOf, metaOf, type SettingPath, settingsSchema, unwrap } from "./schema";
-import { asClause, dotted, inWords, notAnObject, setCommand, shown, unknownSetting } from "./wording";
+import { asClause, dotted, inWords, notAnObject, setCommand, setTo, shown, unknownSetting } from "./wording";
 
 /** Values as the stack has them, or as far as they were read. */
 export type Tree = Readonly<Record<string, unknown>>;
@@ -65,21 +65,21 @@ function inspectLeaf(schema: z.ZodType, value: unknown, path: SettingPath, findi
     const inner = issue.path as SettingPath;
     const at = [...path, ...inner];
     const wrong = valueAt({ tidied }, ["tidied", ...inner]);
-    findings.report(
-      wrong === undefined
-        ? `${dotted(at)} is missing (${asClause(meta.description)}); for example: ${example}`
-        : issue.code === "invalid_type" && issue.expected === "record"
-          ? notAnObject(path, wrong)
-          : `${dotted(at)} ${messageOf(issue, wrong, hidden)}${hidden ? "" : shown(wrong)}; for example: ${example}`,
-    );
+    if (wrong === undefined) {
+      findings.report(`${dotted(at)} is missing (${asClause(meta.description)}); for example: ${example}`);
+    } else if (issue.code === "invalid_type" && issue.expected === "record") {
+      findings.report(notAnObject(path, wrong));
+    } else {
+      const correction: unknown = issue.code === "custom" && !hidden ? issue.params?.write : undefined;
+      const remedy = typeof correction === "string" ? `write: ${setTo(at, correction)}` : `for example: ${example}`;
+      findings.report(`${dotted(at)} ${messageOf(issue, wrong)}${hidden ? "" : shown(wrong)}; ${remedy}`);
+    }
   }
   return undefined;
 }
 
-function messageOf(issue: z.core.$ZodIssue, value: unknown, hidden: boolean): string {
+function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
   if (issue.code === "invalid_value") return `must be one of ${issue.values.join(", ")}`;
-  if (issue.code === "custom" && typeof issue.params?.write === "string" && !hidden)
-    return `${issue.message}: write ${issue.params.write}`;
   if (issue.code !== "invalid_type") return issue.message;
   if (value === null) return "is empty: give it a value, or take its line away";
   const type = Array.isArray(value) ? "array" : typeof value;

@@ -98,7 +98,7 @@ const tls: Rule = ({ given, settings, now }) => {
     const path = ["tls", name];
     const isGiven = !isEmptyAt(given, path);
     if (isGiven && tls.mode !== mode) {
-      problems.push(`tls.${name} has no effect while tls.mode is ${tls.mode}: ${setTo(["tls", "mode"], mode)}`);
+      problems.push(`tls.${name} has no effect while tls.mode is ${tls.mode}; write: ${setTo(["tls", "mode"], mode)}`);
     } else if (!isGiven && needed && tls.mode === mode) {
       problems.push(`tls.${name} is missing, and tls.mode is ${mode}; for example: ${setCommand(path)}`);
     }
@@ -119,7 +119,7 @@ const tls: Rule = ({ given, settings, now }) => {
     const unknown = served.filter((name) => privateEnding(name) !== undefined);
     if (unknown.length > 0) {
       problems.push(
-        `tls.mode is acme, and Let's Encrypt has no certificates for ${unknown.join(", ")}, which are not in the public DNS: ${setTo(["tls", "mode"], "selfsigned")}; or name your own ACME server in tls.acmeDirectory`,
+        `tls.mode is acme, and Let's Encrypt has no certificates for ${unknown.join(", ")}, which are not in the public DNS; write: ${setTo(["tls", "mode"], "selfsigned")}; or name your own ACME server in tls.acmeDirectory`,
       );
     }
     if (/[@.]example\.(com|net|org)$/i.test(tls.acmeEmail ?? ""))
@@ -136,12 +136,12 @@ const nginx: Rule = ({ settings: { serverName, domains, nginx = {} } }) => {
   if (apexSite !== undefined && apexSite !== "serve") {
     if (apexProxy === true) {
       problems.push(
-        `nginx.apexProxy needs nginx.apexSite serve, and it is ${apexSite}: this nginx does not answer for serverName; ${setTo(["nginx", "apexProxy"], "false")}`,
+        `nginx.apexProxy needs nginx.apexSite serve, and it is ${apexSite}: this nginx does not answer for serverName; write: ${setTo(["nginx", "apexProxy"], "false")}`,
       );
     }
     if (serverName !== undefined && domains?.includes(serverName) === true) {
       problems.push(
-        `nginx.apexSite must be serve, because domains has ${serverName}, which this nginx then answers for: ${setTo(["nginx", "apexSite"], "serve")}`,
+        `nginx.apexSite must be serve, because domains has ${serverName}, which this nginx then answers for; write: ${setTo(["nginx", "apexSite"], "serve")}`,
       );
     }
   }
@@ -161,7 +161,7 @@ const database: Rule = ({ settings: { database } }) =>
   database?.tlsMode === "require" && database.ca !== undefined
     ? {
         problems: [
-          `database.ca has no effect while database.tlsMode is require: ${setTo(["database", "tlsMode"], "verify-full")}`,
+          `database.ca has no effect while database.tlsMode is require; write: ${setTo(["database", "tlsMode"], "verify-full")}`,
         ],
       }
     : {};

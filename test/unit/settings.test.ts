@@ -102,37 +102,37 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "a URL",
     { serverName: "https://example.com/" },
-    `serverName must be a bare DNS name, without scheme: write example.com (it is "https://example.com/"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without scheme (it is "https://example.com/"); write: pulumi config set serverName example.com`,
   ],
   [
     "a port",
     { serverName: "example.com:8448" },
-    `serverName must be a bare DNS name, without a port: write example.com (it is "example.com:8448"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without a port (it is "example.com:8448"); write: pulumi config set serverName example.com`,
   ],
   [
     "capitals",
     { serverName: "Example.COM" },
-    `serverName must be a bare DNS name, in lower case: write example.com (it is "Example.COM"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, in lower case (it is "Example.COM"); write: pulumi config set serverName example.com`,
   ],
   [
     "a final dot",
     { serverName: "example.com." },
-    `serverName must be a bare DNS name, without a dot at its end: write example.com (it is "example.com."); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without a dot at its end (it is "example.com."); write: pulumi config set serverName example.com`,
   ],
   [
     "a path",
     { serverName: "example.com/chat" },
-    `serverName must be a bare DNS name, without a path: write example.com (it is "example.com/chat"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without a path (it is "example.com/chat"); write: pulumi config set serverName example.com`,
   ],
   [
     "brackets",
     { serverName: "[example.com]" },
-    `serverName must be a bare DNS name, without brackets: write example.com (it is "[example.com]"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without brackets (it is "[example.com]"); write: pulumi config set serverName example.com`,
   ],
   [
     "a user id",
     { serverName: "@alice:example.com" },
-    `serverName must be a bare DNS name, without the part of the user: write example.com (it is "@alice:example.com"); ${SET_NAME}`,
+    `serverName must be a bare DNS name, without the part of the user (it is "@alice:example.com"); write: pulumi config set serverName example.com`,
   ],
   [
     "an underscore",
@@ -152,7 +152,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "letters beyond ASCII",
     { serverName: "bücher.example" },
-    `serverName must be in its ASCII form: write xn--bcher-kva.example (it is "bücher.example"); ${SET_NAME}`,
+    `serverName must be in its ASCII form (it is "bücher.example"); write: pulumi config set serverName xn--bcher-kva.example`,
   ],
   [
     "one label",
@@ -441,8 +441,8 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "a certificate without the mode",
     { tls: { ...provided, mode: undefined } },
-    "tls.certificate has no effect while tls.mode is selfsigned: pulumi config set --path tls.mode provided",
-    "tls.key has no effect while tls.mode is selfsigned: pulumi config set --path tls.mode provided",
+    "tls.certificate has no effect while tls.mode is selfsigned; write: pulumi config set --path tls.mode provided",
+    "tls.key has no effect while tls.mode is selfsigned; write: pulumi config set --path tls.mode provided",
   ],
   [
     "a certificate's path",
@@ -545,23 +545,23 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "Let's Encrypt for a private name",
     { serverName: "chat.lan", tls: { mode: "acme", acmeEmail: "me@chat.org" } },
-    "tls.mode is acme, and Let's Encrypt has no certificates for matrix.chat.lan, synapse.chat.lan, chat.lan, which are not in the public DNS: pulumi config set --path tls.mode selfsigned; or name your own ACME server in tls.acmeDirectory",
+    "tls.mode is acme, and Let's Encrypt has no certificates for matrix.chat.lan, synapse.chat.lan, chat.lan, which are not in the public DNS; write: pulumi config set --path tls.mode selfsigned; or name your own ACME server in tls.acmeDirectory",
   ],
   [
     "ACME's settings without it",
     { tls: { acmeEmail: "me@chat.org" } },
-    "tls.acmeEmail has no effect while tls.mode is selfsigned: pulumi config set --path tls.mode acme",
+    "tls.acmeEmail has no effect while tls.mode is selfsigned; write: pulumi config set --path tls.mode acme",
   ],
   // nginx
   [
     "a proxy where nobody answers",
     { nginx: { apexProxy: true, apexSite: "external" } },
-    "nginx.apexProxy needs nginx.apexSite serve, and it is external: this nginx does not answer for serverName; pulumi config set --path nginx.apexProxy false",
+    "nginx.apexProxy needs nginx.apexSite serve, and it is external: this nginx does not answer for serverName; write: pulumi config set --path nginx.apexProxy false",
   ],
   [
     "another site for a domain",
     { nginx: { apexSite: "snippet" }, domains: ["example.com"] },
-    "nginx.apexSite must be serve, because domains has example.com, which this nginx then answers for: pulumi config set --path nginx.apexSite serve",
+    "nginx.apexSite must be serve, because domains has example.com, which this nginx then answers for; write: pulumi config set --path nginx.apexSite serve",
   ],
   [
     "no network",
@@ -602,7 +602,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "an authority nobody looks at",
     { database: { host: "db", tlsMode: "require", ca: made.root.certificate } },
-    "database.ca has no effect while database.tlsMode is require: pulumi config set --path database.tlsMode verify-full",
+    "database.ca has no effect while database.tlsMode is require; write: pulumi config set --path database.tlsMode verify-full",
   ],
   // Names that are no settings
   [
