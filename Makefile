@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack lab lab-down test test-unit test-e2e check format lock
+.PHONY: help new-stack lab lab-down test test-unit test-e2e check format docs lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,12 +28,16 @@ test-e2e: ## the tests that deploy to lab hosts
 
 check: node_modules/.package-lock.json ## types, lint, format and shell scripts
 	npx tsc --noEmit
+	npx tsx docs/settings.ts --check
 	npx eslint --max-warnings 0 .
 	npx prettier --check --log-level warn .
 	lab/shellcheck.sh
 
 format: node_modules/.package-lock.json ## rewrite the TypeScript files in the project's format
 	npx prettier --write --log-level warn .
+
+docs: node_modules/.package-lock.json ## rewrite docs/settings.md and Pulumi.yaml's settings from their schema
+	npx tsx docs/settings.ts
 
 lock: ## pin what a release of Synapse needs: make lock VERSION=1.163.2 [PYTHON=3.10]
 	@requirements/lock.sh "$(VERSION)" $(PYTHON)

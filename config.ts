@@ -106,17 +106,23 @@ function complete(read: ReadSettings, homeserverIsSecret: boolean): Settings {
 
 // Where a mode needs a setting, the rules have seen to it that it is there.
 function certificateSource({ mode, ...tls }: ReadSettings["tls"]): CertificateSource {
+  const ca = tls.ca !== undefined && { ca: `${tls.ca}\n` };
   switch (mode) {
     case "selfsigned":
       return { mode };
     case "provided":
-      return { mode, certificate: `${tls.certificate ?? ""}\n`, key: pulumi.secret(`${tidyPem(tls.key ?? "")}\n`) };
+      return {
+        mode,
+        certificate: `${tls.certificate ?? ""}\n`,
+        key: pulumi.secret(`${tidyPem(tls.key ?? "")}\n`),
+        ...ca,
+      };
     case "acme":
       return {
         mode,
         email: tls.acmeEmail ?? "",
         directory: tls.acmeDirectory,
-        ...(tls.acmeCa !== undefined && { ca: `${tls.acmeCa}\n` }),
+        ...ca,
       };
   }
 }

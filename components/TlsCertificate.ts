@@ -15,8 +15,16 @@ const WEBROOT = "/var/www/matrix-homeserver";
 export type CertificateSource =
   /** An authority of the machine's own, made on it: for servers that the world need not trust yet. */
   | { readonly mode: "selfsigned" }
-  /** A certificate with its chain (PEM, the server's own first) and its private key (PEM, secret). */
-  | { readonly mode: "provided"; readonly certificate: string; readonly key: pulumi.Input<string> }
+  /**
+   * A certificate with its chain (PEM, the server's own first) and its private key (PEM, secret). `ca` (PEM) is the authority
+   * behind it, where the world does not know it.
+   */
+  | {
+      readonly mode: "provided";
+      readonly certificate: string;
+      readonly key: pulumi.Input<string>;
+      readonly ca?: string;
+    }
   /**
    * An ACME server (RFC 8555), by its directory's URL; `email` hears of trouble. `ca` (PEM) is the authority of a private ACME
    * server and of what it issues.
@@ -62,49 +70,38 @@ export class TlsCertificate extends pulumi.ComponentResource {
     this.names = names;
     this.webroot = mode === "acme" ? WEBROOT : undefined;
 
-    switch (source.mode) {
-      case "selfsigned": {
-        this.caPath = `${FOLDER}/ca.crt`;
-        const script = "tls-selfsigned.sh";
-        const variables = { FOLDER, NAMES: names.join(" "), CA_DAYS: 3650, DAYS: 820, RENEW_DAYS: 60 };
-        const made = new RemoteScript(`${name}-selfsigned`, { host, script, variables }, first);
-        new CertificateRenewal(
-          `${name}-renewal`,
-          { host, unit: "matrix-homeserver-selfsigned", script, variables },
-          { parent: this, dependsOn: made },
-        );
-        this.caCertificate = made.stdout;
-        this.revision = pulumi.output(fingerprint(...names));
-        break;
-      }
-      case "provided": {
-        this.caPath = "";
-        const file = (path: string, content: pulumi.Input<string>, check: string, mode: string) =>
-          new RemoteFile(
-            `${name}-${mode === "0600" ? "key" : "certificate"}`,
-            { host, path, content, check, mode },
-            first,
-          );
+    if (source.mode === "selfsigned") {
+      const script = "tls-selfsigned.sh";
+      const variables = { FOLDER, NAMES: names.join(" "), CA_DAYS: 3650, DAYS: 820, RENEW_DAYS: 60 };
+      const made = new RemoteScript(`${name}-selfsigned`, { host, script, variables }, first);
+      new CertificateRenewal(
+        `${name}-renewal`,
+        { host, unit: "matrix-homeserver-selfsigned", script, variables },
+        { parent: this, dependsOn: made },
+      );
+      this.caPath = `${FOLDER}/ca.crt`;
+      this.caCertificate = made.stdout;
+      this.revision = pulumi.output(fingerprint(...names));
+    } else {
+      const file = (suffix: string, path: string, content: pulumi.Input<string>, check: string, fileMode = "0644") =>
+        new RemoteFile(`${name}-${suffix}`, { host, path, content, check, mode: fileMode }, first);
+      const isCertificate = 'openssl x509 -in "$file" -noout';
+      this.caPath = source.ca === undefined ? "" : `${FOLDER}/${mode}-ca.crt`;
+      this.caCertificate = pulumi.output(source.ca ?? "");
+      if (source.ca !== undefined) file(`${mode}-ca`, this.caPath, source.ca, isCertificate);
+
+      if (source.mode === "provided") {
         // For a moment they may be a pair that does not match: nginx is told only after both.
-        file(this.keyPath, pulumi.secret(source.key), 'openssl pkey -in "$file" -noout', "0600");
-        file(this.certificatePath, source.certificate, 'openssl x509 -in "$file" -noout', "0644");
-        this.caCertificate = pulumi.output("");
+        file("key", this.keyPath, pulumi.secret(source.key), 'openssl pkey -in "$file" -noout', "0600");
+        file("certificate", this.certificatePath, source.certificate, isCertificate);
         this.revision = pulumi.output(fingerprint(source.certificate));
-        break;
-      }
-      case "acme": {
-        this.caPath = source.ca === undefined ? "" : `${FOLDER}/acme-ca.crt`;
+      } else {
         new RemoteScript(
           `${name}-stand-in`,
           { host, script: "tls-stand-in.sh", variables: { FOLDER, NAMES: names.join(" "), WEBROOT } },
           first,
         );
-        if (source.ca !== undefined) {
-          new RemoteFile(`${name}-acme-ca`, { host, path: this.caPath, content: source.ca }, first);
-        }
-        this.caCertificate = pulumi.output(source.ca ?? "");
         this.revision = pulumi.output(fingerprint(source.directory, ...names));
-        break;
       }
     }
 

@@ -36,13 +36,14 @@ export function keyTextProblem(text: string): string | undefined {
 
 /**
  * Whether a readable certificate with its chain serves `names` at the time `now`, and whether `key`, where that is readable,
- * belongs to it. Pure.
+ * belongs to it. `ca` has the authorities that clients are given. Pure.
  */
 export function checkCertificate(
   certificate: string,
   key: string | undefined,
   names: readonly string[],
   now: Date,
+  ca = "",
 ): CertificateFindings {
   const chain = blocks(certificate).flatMap((block) => read(block) ?? []);
   const [own, ...authorities] = chain;
@@ -92,7 +93,8 @@ export function checkCertificate(
         `expires on ${day(endOf(first))} (${days === 1 ? "1 day" : `${days} days`} from now): renew it, and set it and its key again`,
       );
     }
-    if (authorities.length === 0 && !signs(own, own)) {
+    const given = blocks(ca).flatMap((block) => read(block) ?? []);
+    if (authorities.length === 0 && ![own, ...given].some((authority) => signs(authority, own))) {
       warnings.push(
         `has no chain: without the certificate of ${issuerOf(own)}, who signed it, other servers and many clients refuse it; use the file that your authority calls full chain`,
       );

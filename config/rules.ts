@@ -82,32 +82,34 @@ const secrets: Rule = ({ given, settings, isSecret }) => {
 
 /** The modes that have an effect on each of the settings in tls, and those that need it. */
 const TLS_MODES = {
-  certificate: { mode: "provided", needed: true },
-  key: { mode: "provided", needed: true },
-  acmeEmail: { mode: "acme", needed: true },
-  acmeDirectory: { mode: "acme", needed: false },
-  acmeCa: { mode: "acme", needed: false },
-} as const;
+  certificate: { modes: ["provided"], needed: true },
+  key: { modes: ["provided"], needed: true },
+  acmeEmail: { modes: ["acme"], needed: true },
+  acmeDirectory: { modes: ["acme"], needed: false },
+  ca: { modes: ["provided", "acme"], needed: false },
+} satisfies Record<string, { modes: [string, ...string[]]; needed: boolean }>;
 
 const tls: Rule = ({ given, settings, now }) => {
   const { serverName, tls = {}, domains, nginx } = settings;
   if (tls.mode === undefined) return {};
   const problems: string[] = [];
   const warnings: string[] = [];
-  for (const [name, { mode, needed }] of Object.entries(TLS_MODES)) {
+  for (const [name, { modes, needed }] of Object.entries(TLS_MODES)) {
     const path = ["tls", name];
     const isGiven = !isEmptyAt(given, path);
-    if (isGiven && tls.mode !== mode) {
-      problems.push(`tls.${name} has no effect while tls.mode is ${tls.mode}; write: ${setTo(["tls", "mode"], mode)}`);
-    } else if (!isGiven && needed && tls.mode === mode) {
-      problems.push(`tls.${name} is missing, and tls.mode is ${mode}; for example: ${setCommand(path)}`);
+    if (isGiven && !modes.includes(tls.mode)) {
+      problems.push(
+        `tls.${name} has no effect while tls.mode is ${tls.mode}; write: ${setTo(["tls", "mode"], modes[0] ?? "")}`,
+      );
+    } else if (!isGiven && needed && modes.includes(tls.mode)) {
+      problems.push(`tls.${name} is missing, and tls.mode is ${tls.mode}; for example: ${setCommand(path)}`);
     }
   }
   // Domains that are not right leave the names unknown that a certificate is for.
   if (serverName === undefined || (domains === undefined && !isEmptyAt(given, ["domains"]))) return { problems };
   const served = servedNames(serverName, domainsOf({ serverName, domains }), nginx?.apexSite ?? "serve");
   if (tls.mode === "provided" && tls.certificate !== undefined) {
-    const found = checkCertificate(tls.certificate, tls.key, served, now);
+    const found = checkCertificate(tls.certificate, tls.key, served, now, tls.ca);
     problems.push(
       ...found.problems.map(
         ({ setting, message }) => `tls.${setting} ${message}; for example: ${setCommand(["tls", setting])}`,

@@ -136,10 +136,10 @@ const tls = z.strictObject({
       example: "https://acme-staging-v02.api.letsencrypt.org/directory",
     },
   ),
-  acmeCa: documented(text(certificateTextProblem).optional(), {
+  ca: documented(text(certificateTextProblem).optional(), {
     description:
-      "With mode acme: the authority (PEM) of a private ACME server, which has signed the server's own certificate and signs yours.",
-    command: "pulumi config set --path tls.acmeCa < ca.pem",
+      "The authority (PEM) behind your certificate, where the world does not know it: with mode provided the one that signed it; with mode acme that of a private ACME server, which has signed the server's own certificate, too. Clients have to be given it.",
+    command: "pulumi config set --path tls.ca < ca.pem",
     fallback: "the authorities that the machine trusts",
   }),
 });

@@ -63,7 +63,7 @@ const ALIASES: ReadonlyMap<string, string> = new Map([
     (name) => [name, "tls.certificate"] as const,
   ),
   ...["tlsprivatekey", "sslkey", "sslcertificatekey"].map((name) => [name, "tls.key"] as const),
-  ...["tlsca", "tlscacertificate"].map((name) => [name, "tls.acmeCa"] as const),
+  ...["tlscacertificate", "tlsacmeca", "acmeca"].map((name) => [name, "tls.ca"] as const),
   ...["tlsdirectory", "tlsserver", "tlsacmeserver", "acmeserver"].map((name) => [name, "tls.acmeDirectory"] as const),
   ...["wellknown", "nginxwellknown", "delegation"].map((name) => [name, "nginx.apexSite"] as const),
   ...["databasedatabase", "databasedbname"].map((name) => [name, "database.name"] as const),

@@ -17,6 +17,7 @@ export async function ask(
   address: string,
   ca: string,
   headers: Record<string, string> = {},
+  timeoutMs = 10_000,
 ): Promise<Answer> {
   const { get } = url.startsWith("https:") ? https : http;
   return await new Promise((resolve, reject) => {
@@ -26,7 +27,7 @@ export async function ask(
         ca,
         headers,
         agent: false,
-        timeout: 10_000,
+        timeout: timeoutMs,
         lookup: (_name, options, callback) => {
           lookup(address, options, callback);
         },
@@ -37,7 +38,7 @@ export async function ask(
         }, reject);
       },
     );
-    request.on("timeout", () => request.destroy(new Error(`${url} did not answer within 10 s`)));
+    request.on("timeout", () => request.destroy(new Error(`${url} did not answer within ${timeoutMs} ms`)));
     request.on("error", reject);
   });
 }

@@ -86,6 +86,7 @@ it("serves a client, over TLS, with nothing of PostgreSQL's server on the homese
   await deployment.stack.up();
   const client = await deployment.client();
   try {
+    await client.login();
     await proveServing(client);
   } finally {
     await client.close();

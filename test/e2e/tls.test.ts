@@ -25,6 +25,7 @@ const served = () => servedCertificate(deployment.host.facts.address, `matrix.${
 async function proveWithOwnClient(): Promise<void> {
   const client = await deployment.client();
   try {
+    await client.login();
     await proveServing(client);
   } finally {
     await client.close();
@@ -35,7 +36,9 @@ describe("from an ACME server", () => {
   it("is issued by the first update, and clients verify it", async () => {
     const { stack } = deployment;
     await stack.set({ "tls.mode": "acme", "tls.acmeEmail": "root@example.com", "tls.acmeDirectory": acme.directory });
-    await stack.set({ "tls.acmeCa": acme.ca, "nginx.hsts": true });
+    await stack.set({ "tls.ca": acme.ca, "nginx.hsts": true });
+    // Synapse lets an account log in a few times an hour only.
+    await stack.set({ "homeserver.rc_login.account.burst_count": 100, "homeserver.rc_login.address.burst_count": 100 });
     await stack.up();
     await proveWithOwnClient();
     expect((await served()).issuer.CN).toMatch(/Pebble/);
@@ -92,7 +95,7 @@ describe("from an ACME server", () => {
 describe("from the machine itself", () => {
   it("takes the place of the ACME server's, whose timer goes", async () => {
     const { stack, host } = deployment;
-    for (const name of ["acmeEmail", "acmeDirectory", "acmeCa"]) await stack.unset(`tls.${name}`);
+    for (const name of ["acmeEmail", "acmeDirectory", "ca"]) await stack.unset(`tls.${name}`);
     await stack.set({ "tls.mode": "selfsigned" });
     await stack.up();
     await proveWithOwnClient();
@@ -117,14 +120,15 @@ describe("from a file", () => {
     const { stack, host, serverName } = deployment;
     const names = [serverName, `*.${serverName}`];
     const [first, second] = [await issue(names), await issue(names)];
-    await stack.set({ "tls.mode": "provided", "tls.certificate": first.certificate });
+    await stack.set({ "tls.mode": "provided", "tls.certificate": first.certificate, "tls.ca": first.ca });
     await stack.setSecret("tls.key", first.key);
     await stack.up();
     const { fingerprint256 } = await served();
     expect((await served()).issuer.CN).toBe("Authority of the tests");
+    await proveWithOwnClient();
 
     const processes = await host.processes();
-    await stack.set({ "tls.certificate": second.certificate });
+    await stack.set({ "tls.certificate": second.certificate, "tls.ca": second.ca });
     await stack.setSecret("tls.key", second.key);
     expect(changed(await stack.up())).toEqual(["health-client", "nginx-activation", "tls-certificate", "tls-key"]);
     expect((await served()).fingerprint256).not.toBe(fingerprint256);

@@ -954,7 +954,7 @@ describe("a good stack file", () => {
       mode: "acme",
       acmeEmail: "me@example.com",
       acmeDirectory: "https://ca.lan:14000/dir",
-      acmeCa: made.root.certificate,
+      ca: made.root.certificate,
     };
     expect(settingsOf({ ...minimal, serverName: "chat.lan", tls: own }).tls).toEqual({
       mode: "acme",
