@@ -100,29 +100,44 @@ describe("a homeserver", () => {
   });
 
   describe("a change that goes wrong", () => {
+    /** Sets a setting for as long as `action` takes. */
+    const withSetting = async (path: string, value: string | boolean, action: () => Promise<void>) => {
+      await stack().set({ [path]: value });
+      try {
+        await action();
+      } finally {
+        await stack().unset(path.replace(/\[0\]$/, ""));
+      }
+    };
+
     it("in a setting that Synapse refuses fails before the service is touched", async () => {
       const processes = await host().processes();
-      await stack().set({ "homeserver.enable_registration": true });
-      const failure = stack().up();
-      await expect(failure).rejects.toThrow("You have enabled open registration without any verification");
-      await expect(failure).rejects.toThrow("homeserver.yaml is not valid (see above); the old one was left in place");
+      await withSetting("homeserver.default_room_version", "newest", async () => {
+        const failure = stack().up();
+        await expect(failure).rejects.toThrow("Unknown default_room_version: newest");
+        await expect(failure).rejects.toThrow(
+          "homeserver.yaml is not valid (see above); the old one was left in place",
+        );
+      });
       expect(await host().processes()).toEqual(processes);
-      expect(await host().run("cat /opt/synapse/homeserver.yaml")).not.toContain("enable_registration");
-      await stack().unset("homeserver.enable_registration");
+      expect(await host().run("cat /opt/synapse/homeserver.yaml")).not.toContain("newest");
     });
 
     it("in a setting that only a start finds wrong fails, and the earlier configuration serves", async () => {
       const before = await host().run("cat /opt/synapse/homeserver.yaml");
-      await stack().set({ "homeserver.modules[0].module": "logging.Handler" });
-      const failure = stack().up();
-      await expect(failure).rejects.toThrow("TypeError: Handler.__init__()");
-      await expect(failure).rejects.toThrow("so the earlier ones were put back and are serving");
+      await withSetting("homeserver.app_service_config_files[0]", "/etc/no-such-bridge.yaml", async () => {
+        const failure = stack().up();
+        await expect(failure).rejects.toThrow("No such file or directory: '/etc/no-such-bridge.yaml'");
+        await expect(failure).rejects.toThrow("so the earlier ones were put back and are serving");
+      });
       expect(await host().run("cat /opt/synapse/homeserver.yaml")).toBe(before);
       await proveServing(client);
+    });
 
-      await stack().unset("homeserver.modules");
-      await stack().up();
-      await proveServing(client);
+    it("is taken back without touching the service, which never had it", async () => {
+      const processes = await host().processes();
+      expect(changed(await stack().up())).toEqual(["homeserver-homeserver"]);
+      expect(await host().processes()).toEqual(processes);
     });
 
     it("in nginx leaves the site as it was, and serving; once that is put right, the update goes through", async () => {
@@ -133,17 +148,19 @@ describe("a homeserver", () => {
           host().facts.address,
           first.outputs.caCertificate,
         );
-      await host().run("echo 'nonsense;' >/etc/nginx/conf.d/broken.conf");
       await stack().set({ "nginx.apexProxy": true });
-      const failure = stack().up();
-      await expect(failure).rejects.toThrow('unknown directive "nonsense"');
-      await expect(failure).rejects.toThrow(
-        "matrix-homeserver.conf is not valid (see above); the old one was left in place",
-      );
-      expect(await matrixUnderServerName()).toMatchObject({ status: 404 });
-      await proveServing(client);
-
-      await host().run("rm /etc/nginx/conf.d/broken.conf");
+      await host().run("echo 'nonsense;' >/etc/nginx/conf.d/broken.conf");
+      try {
+        const failure = stack().up();
+        await expect(failure).rejects.toThrow('unknown directive "nonsense"');
+        await expect(failure).rejects.toThrow(
+          "matrix-homeserver.conf is not valid (see above); the old one was left in place",
+        );
+        expect(await matrixUnderServerName()).toMatchObject({ status: 404 });
+        await proveServing(client);
+      } finally {
+        await host().run("rm /etc/nginx/conf.d/broken.conf");
+      }
       expect(changed(await stack().up())).toEqual(["health-client", "nginx-activation", "nginx-site"]);
       expect(await matrixUnderServerName()).toMatchObject({ status: 200 });
       expect(await host().processes()).toEqual(processes);
@@ -233,7 +250,9 @@ describe("a homeserver", () => {
     it("leaves no service, no site, no secret and no release behind", async () => {
       await expect(host().run("systemctl cat synapse 2>&1")).rejects.toThrow("No files found");
       expect(await host().run("ps -u synapse -o pid= || true")).toBe("");
-      expect(await host().run("ls -A /opt/synapse")).toBe(`${deployment.serverName}.signing.key\nmedia_store\nstaged`);
+      expect((await host().run("ls -A /opt/synapse")).split("\n").sort()).toEqual(
+        [`${deployment.serverName}.signing.key`, "media_store", "staged"].sort(),
+      );
       expect(await host().run("ls -A /opt/synapse/staged")).toBe("");
       expect(
         await host().run("ls -d /etc/matrix-homeserver /usr/local/libexec/matrix-homeserver 2>/dev/null || true"),

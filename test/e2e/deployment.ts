@@ -11,6 +11,7 @@ const outputs = z.object({
   adminPassword: z.string(),
   caCertificate: z.string(),
   hostAddress: z.string(),
+  nextSteps: z.string(),
 });
 
 /** What the program says of a deployment. */

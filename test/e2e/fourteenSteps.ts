@@ -22,10 +22,12 @@ export function testFourteenSteps(deployed: () => Deployment): void {
     return await ask(url, hostAddress, caCertificate, headers);
   };
   /** curl on the host, which speaks HTTP/2 and IPv6. */
-  const curl = (name: string, address: string, options: string) =>
-    run(
-      `curl -sS --max-time 10 --cacert /etc/nginx/matrix-homeserver/ca.crt --resolve '${name}:443:${address}' ${options}`,
-    );
+  const curl = async (name: string, address: string, options: string) => {
+    const { caCertificate } = await deployed().outputs();
+    return await run(`
+      printf '%s' '${caCertificate}' >/root/e2e-ca.crt
+      curl -sS --max-time 10 --cacert /root/e2e-ca.crt --resolve '${name}:443:${address}' ${options}`);
+  };
 
   it("1: the packages that the installation needs are there, and no compiler, which it does not need", async () => {
     await run("rpm -q python3.11 postgresql-server postgresql nginx firewalld");
@@ -186,7 +188,8 @@ export function testFourteenSteps(deployed: () => Deployment): void {
 
   it("9: nginx is enabled, and the server's private key is root's alone", async () => {
     expect(await run("systemctl is-enabled nginx; systemctl is-active nginx")).toBe("enabled\nactive");
-    expect(await run("stat -c '%a %U' /etc/nginx/matrix-homeserver/server.key")).toBe("600 root");
+    const keys = "nginx -T 2>/dev/null | awk '$1 == \"ssl_certificate_key\" { print $2 }' | tr -d ';' | sort -u";
+    expect(await run(`stat -c '%a %U' $(${keys})`)).toBe("600 root");
   });
 
   it("10: the server name tells clients and other servers where its homeserver is", async () => {

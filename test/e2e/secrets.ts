@@ -42,12 +42,10 @@ export function found(secrets: Readonly<Record<string, string>>, text: string): 
 
 /** Files on the host with a secret in them, of those that were touched since the watch began: `path mode owner`. */
 export async function filesWith(host: LabHost, secrets: Readonly<Record<string, string>>): Promise<string[]> {
+  const patterns = Object.values(secrets).map((secret) => `-e ${secret}`);
   const list = await host.run(`
     find / /run /tmp /dev/shm /var/tmp -xdev -type f -cnewer ${MARKER} -print0 | sort -zu |
-      xargs -0 -r grep -lFZ -f <(cat <<'SECRETS'
-${Object.values(secrets).join("\n")}
-SECRETS
-) | xargs -0 -r stat -c '%n %a %U' || true`);
+      { xargs -0 -r grep -lFZ ${patterns.join(" ")} || true; } | xargs -0 -r stat -c '%n %a %U'`);
   return list.split("\n").filter(Boolean).sort();
 }
 

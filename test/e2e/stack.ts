@@ -66,7 +66,10 @@ const exported = z.object({ deployment: z.object({ resources: z.array(stateResou
  * that stacks run side by side and nothing lands in the repository.
  */
 export class Stack {
-  /** Everything that `pulumi` wrote so far, but for what was asked with secrets. */
+  /**
+   * Everything that `pulumi` told a user so far, but for what was asked with secrets: what goes wrong, what changes, and the
+   * programs' words. Not its messages for debugging, in which Pulumi's own SDK quotes secrets: nobody sees those without --debug.
+   */
   transcript = "";
 
   private constructor(
@@ -82,6 +85,8 @@ export class Stack {
     const env = {
       ...(await labEnvironment()),
       PULUMI_BACKEND_URL: `file://${folder}/state`,
+      // The programs that Pulumi starts leave things there when they are killed.
+      TMPDIR: folder,
       // A preview tells the same events as an update then.
       PULUMI_ENABLE_STREAMING_JSON_PREVIEW: "true",
     };
@@ -160,7 +165,9 @@ export class Stack {
   private async update(command: string[]): Promise<Update> {
     const started = Date.now();
     const outcome = await this.pulumi([...command, "--json", ...this.options()], UPDATE_SECONDS);
-    this.transcript += outcome.stdout + outcome.stderr;
+    this.transcript += [...outcome.stdout.split("\n").filter((line) => !isForDebugging(line)), outcome.stderr].join(
+      "\n",
+    );
     const update = { ...readEvents(outcome), seconds: (Date.now() - started) / 1000 };
     if (outcome.code !== 0) throw new UpdateError(command.join(" "), update);
     return update;
@@ -225,12 +232,17 @@ function readEvents({ stdout, stderr }: Outcome): Pick<Update, "changes" | "mess
       // A replacement is told in several steps.
       if (op !== "same" && op !== "read") changes[nameOf(urn)] = op.includes("replace") ? "replace" : op;
     }
-    if (diagnosticEvent && diagnosticEvent.severity !== "debug") {
+    // What is ephemeral is only shown while a command runs; what it was worth is in its error.
+    if (diagnosticEvent && diagnosticEvent.severity !== "debug" && diagnosticEvent.ephemeral !== true) {
       const { urn, prefix = "", message } = diagnosticEvent;
       messages.push(`${urn === undefined ? "" : `${nameOf(urn)}: `}${prefix}${message.trimEnd()}`);
     }
   }
   return { changes, messages: [...messages, stderr].join("\n") };
+}
+
+function isForDebugging(line: string): boolean {
+  return line.startsWith("{") && engineEvent.parse(JSON.parse(line)).diagnosticEvent?.severity === "debug";
 }
 
 function nameOf(urn: string): string {
