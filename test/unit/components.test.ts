@@ -1,0 +1,964 @@
+/*
+ * Each component on its own: what it registers, with which parent and after what, what is secret, and what its scripts are
+ * told. An expectation is a line a resource, as `lineOf` writes it. Not proven here: what the scripts do on a machine.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+
+import { remote } from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+
+import { AcmeCertificate } from "../../components/AcmeCertificate";
+import { AdminUser } from "../../components/AdminUser";
+import { BaseSystem } from "../../components/BaseSystem";
+import { CertificateRenewal } from "../../components/CertificateRenewal";
+import { CloudInit } from "../../components/CloudInit";
+import { ExternalDatabase } from "../../components/ExternalDatabase";
+import { HealthCheck } from "../../components/HealthCheck";
+import { HomeserverConfig } from "../../components/HomeserverConfig";
+import { Host, type Machine } from "../../components/Host";
+import { NginxProxy } from "../../components/NginxProxy";
+import { PostgresDb } from "../../components/PostgresDb";
+import { RemoteFile } from "../../components/RemoteFile";
+import { RemoteScript } from "../../components/RemoteScript";
+import { lockedVersions, SynapseVenv } from "../../components/SynapseVenv";
+import { SystemdService } from "../../components/SystemdService";
+import { SystemUser } from "../../components/SystemUser";
+import { TlsCertificate } from "../../components/TlsCertificate";
+import { WellKnown } from "../../components/WellKnown";
+import {
+  COMMAND,
+  deploy,
+  FACTS,
+  fakeMachine,
+  generated,
+  lineOf,
+  mistold,
+  openTexts,
+  plain,
+  readScriptFile,
+  scriptCalls,
+  Secret,
+  STACK,
+  wordsOf,
+  type Deployment,
+  type Registered,
+} from "./mocks";
+
+const VERSION = lockedVersions().at(-1) ?? "";
+const DB_PASSWORD = "correct horse 'battery' $taple";
+const ADMIN_PASSWORD = "wrong horse; staple";
+const TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIIkept\n-----END PRIVATE KEY-----\n";
+const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nshown\n-----END CERTIFICATE-----\n";
+const SECRETS = ["correct horse", ADMIN_PASSWORD, "MIIkept", "generated-", "the private key"];
+const DATABASE = { host: "127.0.0.1", port: 5432, name: "synapse", user: "synapse" };
+/** The three children of a component's CertificateRenewal and what starts it, after something. */
+const renewal = (unit: string, after: string) => ({
+  "it-renewal": "CertificateRenewal",
+  "it-renewal-program": `file /usr/local/libexec/matrix-homeserver/${unit} root:root 0755; after ${after}; undone by rm -f /usr/local/libexec/matrix-homeserver/${unit}`,
+  "it-renewal-service": `file /etc/systemd/system/${unit}.service root:root 0644; after ${after}`,
+  "it-renewal-timer": `file /etc/systemd/system/${unit}.timer root:root 0644; after ${after}`,
+  "it-renewal-activation":
+    "timer.sh; after it-renewal-program, it-renewal-service, it-renewal-timer, ready; undone by remove-service.sh",
+});
+
+const ACME = { mode: "acme", email: "a@example.com", directory: "https://acme.example/" } as const;
+
+/** What a component is made with. */
+interface Setting {
+  readonly host: Machine;
+  readonly user: SystemUser;
+  /** The value as a fact of the machine, which a first preview does not know. */
+  readonly fact: <T>(value: T) => pulumi.Output<T>;
+  readonly opts: pulumi.ComponentResourceOptions;
+}
+
+/** Every component, named "it", with no more arguments than it must have. */
+const COMPONENTS = {
+  Host: ({ opts }) =>
+    new Host("it", { address: "192.0.2.1", hostKey: "ssh-ed25519 AAAA", stack: "p/s", synapseVersion: VERSION }, opts),
+  SystemUser: ({ host, opts }) => new SystemUser("it", { host, userName: "someone", home: "/srv/someone" }, opts),
+  BaseSystem: ({ host, opts }) => new BaseSystem("it", { host, open: ["http"] }, opts),
+  PostgresDb: ({ host, fact, opts }) => new PostgresDb("it", { host, stream: fact("16"), password: DB_PASSWORD }, opts),
+  ExternalDatabase: ({ host, fact, opts }) =>
+    new ExternalDatabase(
+      "it",
+      { host, stream: fact("16"), password: DB_PASSWORD, address: { ...DATABASE, host: "db.example.com" } },
+      opts,
+    ),
+  SynapseVenv: ({ host, user, fact, opts }) =>
+    new SynapseVenv(
+      "it",
+      { host, user, version: VERSION, python: fact("python3.12"), pythonPackage: fact("python3.12") },
+      opts,
+    ),
+  HomeserverConfig: ({ host, user, fact, opts }) =>
+    new HomeserverConfig(
+      "it",
+      {
+        host,
+        user,
+        serverName: "example.com",
+        publicBaseUrl: "https://matrix.example.com",
+        database: { ...DATABASE, password: DB_PASSWORD },
+        release: fact("/opt/synapse/releases/1"),
+      },
+      opts,
+    ),
+  SystemdService: ({ host, user, fact, opts }) =>
+    new SystemdService(
+      "it",
+      {
+        host,
+        unit: "unit",
+        description: "A service",
+        user,
+        command: "/bin/true",
+        writable: ["/opt/synapse/data"],
+        files: [],
+        link: "/opt/synapse/env",
+        release: fact("/opt/synapse/releases/1"),
+        restartOn: "",
+        healthUrl: "http://127.0.0.1/health",
+      },
+      opts,
+    ),
+  "TlsCertificate, selfsigned": ({ host, opts }) =>
+    new TlsCertificate("it", { host, names: ["example.com"], source: { mode: "selfsigned" } }, opts),
+  "TlsCertificate, provided": ({ host, opts }) =>
+    new TlsCertificate(
+      "it",
+      { host, names: ["example.com"], source: { mode: "provided", certificate: CERTIFICATE, key: TLS_KEY } },
+      opts,
+    ),
+  "TlsCertificate, acme": ({ host, opts }) =>
+    new TlsCertificate("it", { host, names: ["example.com"], source: ACME }, opts),
+  AcmeCertificate: ({ host, fact, opts }) =>
+    new AcmeCertificate(
+      "it",
+      {
+        host,
+        certificate: new TlsCertificate("tls", { host, names: ["example.com"], source: ACME }),
+        email: "a@example.com",
+        directory: "https://acme.example/",
+        python: fact("python3.12"),
+        pythonPackage: fact("python3.12"),
+      },
+      opts,
+    ),
+  CertificateRenewal: ({ host, opts }) =>
+    new CertificateRenewal(
+      "it",
+      { host, unit: "unit", script: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+      opts,
+    ),
+  WellKnown: ({ host, opts }) => new WellKnown("it", { host, publicBaseUrl: "https://matrix.example.com" }, opts),
+  NginxProxy: (setting) => nginx(setting),
+  AdminUser: ({ host, user, opts }) =>
+    new AdminUser(
+      "it",
+      {
+        host,
+        user,
+        localpart: "admin",
+        serverName: "example.com",
+        password: ADMIN_PASSWORD,
+        config: "/opt/synapse/homeserver.yaml",
+        link: "/opt/synapse/env",
+        synapseUrl: "http://127.0.0.1:8008",
+        database: DATABASE,
+      },
+      opts,
+    ),
+  HealthCheck: ({ host, opts }) =>
+    new HealthCheck(
+      "it",
+      { host, serverName: "example.com", publicBaseUrl: "https://matrix.example.com", caPath: "", revision: "1" },
+      opts,
+    ),
+  CloudInit: ({ opts }) => new CloudInit("it", { hostname: "example.com", authorizedKeys: ["ssh-ed25519 AAAA"] }, opts),
+} satisfies Record<string, (setting: Setting) => pulumi.ComponentResource>;
+
+type ComponentName = keyof typeof COMPONENTS;
+const NAMES = Object.keys(COMPONENTS) as ComponentName[];
+/** It makes itself what the others wait for. */
+const WITHOUT_MACHINE: ComponentName[] = ["Host", "CloudInit"];
+
+interface Alone {
+  readonly preview?: boolean;
+  readonly asRoot?: string;
+  /** Give the component a dependency of its own, the command "other". */
+  readonly afterOther?: boolean;
+}
+
+function nginx({ host, fact, opts }: Setting, ipv6 = true): NginxProxy {
+  return new NginxProxy(
+    "it",
+    {
+      host,
+      stream: fact("1.24"),
+      ipv6: fact(ipv6),
+      serverName: "example.com",
+      domains: ["matrix.example.com"],
+      upstreamPort: 8008,
+      certificate: new TlsCertificate("tls", { host, names: ["example.com"], source: { mode: "selfsigned" } }),
+      wellKnown: new WellKnown("well-known", { host, publicBaseUrl: "https://matrix.example.com" }),
+    },
+    opts,
+  );
+}
+
+/** Deploys one component, and what its arguments ask for: the command "ready" and the account "user". */
+function deployAlone(
+  make: (setting: Setting) => unknown,
+  { preview, asRoot, afterOther = false }: Alone = {},
+): Promise<Deployment> {
+  return deploy(
+    () => {
+      const host = fakeMachine(asRoot);
+      make({
+        host,
+        user: new SystemUser("user", { host, userName: "synapse", home: "/opt/synapse" }),
+        fact: (value) => (host.ready as remote.Command).stdout.apply(() => value),
+        opts: afterOther ? { dependsOn: new remote.Command("other", { connection: host.connection }) } : {},
+      });
+    },
+    { preview: preview ?? false },
+  );
+}
+
+/** What "it" made: a line each. */
+function shapeOf({ resources }: Deployment): Record<string, string> {
+  return Object.fromEntries(resources.filter(({ name }) => name.startsWith("it-")).map((r) => [r.name, lineOf(r)]));
+}
+
+/** The variables that the script of a resource gets. */
+function told(deployment: Deployment, name: string): Record<string, string> {
+  return { ...scriptCalls(deployment.get(name))[0]?.variables };
+}
+
+describe.each(NAMES)("%s", (component) => {
+  const make: (setting: Setting) => unknown = COMPONENTS[component];
+  let update: Deployment;
+
+  beforeAll(async () => {
+    update = await deployAlone(make);
+  });
+
+  it("is a component of the stack, with a type of this project's and outputs that it registered", () => {
+    const it = update.get("it");
+    expect(it).toMatchObject({
+      type: `matrix-homeserver:index:${component.replace(/,.*/, "")}`,
+      custom: false,
+      parent: "matrix-homeserver-test",
+      inputs: {},
+    });
+    expect(it.outputs).toBeDefined();
+  });
+
+  it("makes children only, each named after its parent", () => {
+    const made = update.resources.filter(({ type, name }) => type !== STACK && name !== "it" && !isGiven(name));
+    expect(made).toEqual(children(update));
+    for (const { name, parent } of made) expect(name.startsWith(`${parent}-`)).toBe(true);
+  });
+
+  it("makes commands that are quiet, tell nothing of earlier ones, and are never replaced", () => {
+    for (const { type, inputs, options } of children(update)) {
+      if (type !== COMMAND) continue;
+      expect(inputs).toMatchObject({ logging: "stderr", addPreviousOutputInEnv: false });
+      expect(Object.keys(inputs)).not.toContain("triggers");
+      expect(Object.keys(inputs)).not.toContain("environment");
+      expect(inputs.connection).toBeInstanceOf(Secret);
+      expect(options).toEqual({ additionalSecretOutputs: ["connection"] });
+    }
+  });
+
+  it("has no secret in a command line or in anything else that is shown", () => {
+    for (const { inputs, outputs } of update.resources) {
+      expect(inputs.create ?? "").not.toBeInstanceOf(Secret);
+      expect(inputs.delete ?? "").not.toBeInstanceOf(Secret);
+      const shown = openTexts([inputs, outputs]).join("\n");
+      expect(SECRETS.filter((secret) => shown.includes(secret))).toEqual([]);
+    }
+  });
+
+  it("tells its scripts what they ask for, and nothing else", () => {
+    expect(children(update).flatMap(scriptCalls).flatMap(mistold)).toEqual([]);
+  });
+
+  it("makes the same resources, with the same parents and in the same order, in a first preview, where no fact is known", async () => {
+    const preview = await deployAlone(make, { preview: true });
+    expect(skeleton(preview)).toEqual(skeleton(update));
+  });
+
+  if (!WITHOUT_MACHINE.includes(component)) {
+    it("does nothing on a machine before that was found fit", () => {
+      for (const child of children(update)) if (child.type === COMMAND) expect(child.dependsOn).toContain("ready");
+    });
+
+    it("waits for what it is told to depend on", async () => {
+      const deployment = await deployAlone(make, { afterOther: true });
+      const early = children(deployment).filter(
+        ({ type, name }) => type === COMMAND && !waitsFor(deployment, name, "other"),
+      );
+      expect(early.map(({ name }) => name)).toEqual(
+        // What only the check of the configuration needs must not hold up the rest.
+        component === "HomeserverConfig" ? ["it-signing-key", "it-secrets"] : [],
+      );
+    });
+
+    it("becomes root only where it has to", async () => {
+      const lines = (deployment: Deployment) =>
+        children(deployment).flatMap(({ type, inputs }) =>
+          type === COMMAND
+            ? [inputs.create, inputs.delete].flatMap((line) => (line === undefined ? [] : plain(line)))
+            : [],
+        );
+      expect(lines(update).filter((line) => line.includes("sudo"))).toEqual([]);
+      const asUser = await deployAlone(make, { asRoot: "sudo -n " });
+      expect(lines(asUser)).toEqual(lines(update).map((line) => `sudo -n ${line}`));
+    });
+  }
+});
+
+test("every component of the folder is among these", () => {
+  const folder = resolve(__dirname, "../../components");
+  const components = readdirSync(folder).filter((file) =>
+    readFileSync(resolve(folder, file), "utf8").includes("extends pulumi.ComponentResource"),
+  );
+  const tested = new Set(NAMES.map((name) => `${name.replace(/,.*/, "")}.ts`));
+  expect([...tested].sort()).toEqual(components.sort());
+});
+
+/** What "it" made, at any depth. */
+function children({ resources }: Deployment): Registered[] {
+  const isBelow = ({ parent }: Registered): boolean =>
+    parent === "it" || resources.some((resource) => resource.name === parent && isBelow(resource));
+  return resources.filter(isBelow);
+}
+
+/** What the components are made with here. */
+function isGiven(name: string): boolean {
+  return /^(ready|other|user|tls|well-known)(-|$)/.test(name);
+}
+
+function skeleton({ resources }: Deployment): unknown {
+  return resources
+    .map(({ name, type, parent, dependsOn }) => ({ name, type, parent, dependsOn }))
+    .sort((a, b) => a.name.localeCompare(b.name));
+}
+
+function waitsFor(deployment: Deployment, name: string, awaited: string): boolean {
+  const { dependsOn } = deployment.get(name);
+  return dependsOn.includes(awaited) || dependsOn.some((earlier) => waitsFor(deployment, earlier, awaited));
+}
+
+describe("Host", () => {
+  it("looks at the machine with one command, and undoes with it what the program remembers there", async () => {
+    const deployment = await deployAlone(COMPONENTS.Host);
+    expect(shapeOf(deployment)).toEqual({ "it-facts": "host.sh; undone by remove-paths.sh" });
+    expect(deployment.get("it").outputs).toEqual({ facts: FACTS });
+    expect(told(deployment, "it-facts")).toMatchObject({
+      STACK: "p/s",
+      SYNAPSE_VERSION: VERSION,
+      STATE: "/etc/matrix-homeserver",
+      LIBEXEC: "/usr/local/libexec/matrix-homeserver",
+      INSTALL_FILE: readScriptFile("install-file.sh"),
+    });
+  });
+
+  it("logs in as root on port 22, to the machine with that host key only, and waits some minutes for a machine that boots", async () => {
+    const { inputs } = (await deployAlone(COMPONENTS.Host)).get("it-facts");
+    expect(inputs.connection).toEqual(
+      new Secret({
+        host: "192.0.2.1",
+        port: 22,
+        user: "root",
+        hostKey: "ssh-ed25519 AAAA",
+        dialErrorLimit: 60,
+        perDialTimeout: 15,
+      }),
+    );
+    expect(inputs.create).toMatch(/^timeout /);
+  });
+
+  it("becomes root by sudo when it logs in as somebody else", async () => {
+    const deployment = await deploy(() => {
+      const host = new Host("it", {
+        address: "192.0.2.1",
+        port: 2222,
+        user: "cloud-user",
+        hostKey: "ssh-ed25519 AAAA",
+        privateKey: "the private key",
+        stack: "p/s",
+        synapseVersion: VERSION,
+      });
+      expect(host.asRoot).toBe("sudo -n ");
+    });
+    const { inputs } = deployment.get("it-facts");
+    const { value } = inputs.connection as Secret;
+    expect(value).toMatchObject({ port: 2222, user: "cloud-user", privateKey: "the private key" });
+    expect(inputs.create).toMatch(/^sudo -n timeout /);
+    expect(inputs.delete).toMatch(/^sudo -n bash -c /);
+  });
+});
+
+test("a SystemUser is one account, with folders of its own", async () => {
+  const deployment = await deployAlone(({ host }) => {
+    new SystemUser("it", { host, userName: "someone", home: "/srv/someone", privateFolders: ["one", "two"] });
+  });
+  expect(shapeOf(deployment)).toEqual({ "it-account": "system-user.sh; after ready" });
+  expect(told(deployment, "it-account")).toEqual({
+    USER_NAME: "someone",
+    HOME_FOLDER: "/srv/someone",
+    FOLDERS: "one two",
+  });
+  expect(deployment.get("it").outputs).toEqual({ userName: "someone", home: "/srv/someone" });
+});
+
+test("a BaseSystem is a firewall, which is closed again, and SELinux", async () => {
+  const deployment = await deployAlone(({ host }) => {
+    new BaseSystem("it", {
+      host,
+      open: ["http", "8448/tcp"],
+      selinuxBooleans: ["one", "two"],
+      selinuxWebPorts: [8448],
+    });
+  });
+  expect(shapeOf(deployment)).toEqual({
+    "it-packages": "packages.sh; after ready",
+    "it-firewall": "firewall.sh; after it-packages, ready; undone by firewall-close.sh",
+    "it-selinux": "selinux.sh; after ready",
+  });
+  expect(told(deployment, "it-packages").PACKAGES).toBe("firewalld");
+  expect(told(deployment, "it-firewall").OPEN).toBe("http 8448/tcp");
+  expect(told(deployment, "it-selinux")).toEqual({ BOOLEANS: "one two", WEB_PORTS: "8448" });
+  expect(deployment.get("it").outputs).toEqual({});
+});
+
+describe("PostgresDb", () => {
+  it("is packages, a cluster and a database, whose data nothing removes", async () => {
+    const deployment = await deployAlone(COMPONENTS.PostgresDb);
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-cluster": "postgresql-cluster.sh; after it-packages, ready",
+      "it-database": "postgresql-database.sh; secret stdin; after it-cluster, ready",
+    });
+    expect(told(deployment, "it-packages")).toEqual({
+      MODULES: "postgresql:16",
+      PACKAGES: "postgresql-server postgresql",
+      GROUPS_WANTED: "",
+    });
+    expect(told(deployment, "it-database")).toEqual({ DATABASE: "synapse", ROLE: "synapse", PASSWORD: DB_PASSWORD });
+    expect(deployment.get("it").outputs).toEqual({ address: DATABASE });
+  });
+
+  it("has the names that it is given, everywhere", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      const { address } = new PostgresDb("it", { host, stream: "15", password: "p", database: "d", role: "r" });
+      expect(address).toEqual({ host: "127.0.0.1", port: 5432, name: "d", user: "r" });
+    });
+    expect(told(deployment, "it-cluster")).toEqual({ DATABASE: "d", ROLE: "r" });
+    expect(told(deployment, "it-database")).toEqual({ DATABASE: "d", ROLE: "r", PASSWORD: "p" });
+  });
+});
+
+describe("SynapseVenv", () => {
+  const install = "python-venv.sh; after it-packages, it-requirements, ready; undone by remove-paths.sh";
+
+  it("is packages, a lock and an environment named after both", async () => {
+    const deployment = await deployAlone(COMPONENTS.SynapseVenv);
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-requirements":
+        "file /opt/synapse/requirements.txt root:root 0644; after ready, user-account; undone by rm -f /opt/synapse/requirements.txt",
+      "it-install": install,
+    });
+    const { RELEASE, LINK, NO_BINARY, INDEX_URL } = told(deployment, "it-install");
+    expect(RELEASE).toMatch(new RegExp(`^/opt/synapse/releases/${VERSION}-[0-9a-f]{12}$`));
+    expect({ LINK, NO_BINARY, INDEX_URL }).toEqual({ LINK: "/opt/synapse/env", NO_BINARY: "", INDEX_URL: "" });
+    expect(told(deployment, "it-packages").PACKAGES).toBe("python3.12");
+    expect(deployment.get("it").outputs).toEqual({ release: RELEASE, link: LINK });
+    expect(deployment.get("it-requirements").inputs.stdin).toContain(`matrix-synapse==${VERSION}`);
+  });
+
+  it("compiles on the machine when asked to, with what that takes", async () => {
+    const source = (setting: Setting) =>
+      new SynapseVenv("it", {
+        ...setting,
+        version: VERSION,
+        python: "p3",
+        pythonPackage: "pkg3",
+        buildFromSource: true,
+      });
+    const deployment = await deployAlone(source);
+    expect(Object.keys(shapeOf(deployment))).toEqual(["it-packages", "it-requirements", "it-install"]);
+    const { PACKAGES, GROUPS_WANTED } = told(deployment, "it-packages");
+    expect(PACKAGES?.split(" ")).toEqual(
+      expect.arrayContaining(["pkg3", "pkg3-devel", "libpq-devel", "libtiff-devel"]),
+    );
+    expect(GROUPS_WANTED).toBe("Development Tools");
+    expect(told(deployment, "it-install").NO_BINARY).toBe("psycopg2,pillow");
+    const wheels = await deployAlone(COMPONENTS.SynapseVenv);
+    expect(told(deployment, "it-install").RELEASE).not.toBe(told(wheels, "it-install").RELEASE);
+  });
+
+  it("has a release of its own for another Python", async () => {
+    const release = async (python: string) =>
+      told(
+        await deployAlone(
+          (setting) => new SynapseVenv("it", { ...setting, version: VERSION, python, pythonPackage: "p" }),
+        ),
+        "it-install",
+      ).RELEASE;
+    expect(await release("python3.11")).not.toBe(await release("python3.12"));
+    expect(await release("python3.11")).toBe(await release("python3.11"));
+  });
+
+  it("refuses a version that nobody locked, and names those that somebody did", async () => {
+    const deployment = deployAlone(
+      (setting) => new SynapseVenv("it", { ...setting, version: "0.0.1", python: "p", pythonPackage: "p" }),
+    );
+    await expect(deployment).rejects.toBeInstanceOf(pulumi.InputPropertyError);
+    await expect(deployment).rejects.toMatchObject({
+      propertyPath: "version",
+      reason: expect.stringContaining(lockedVersions().join(", ")) as string,
+    });
+  });
+});
+
+describe("HomeserverConfig", () => {
+  it("is a key, three generated secrets in files, and two files that lie ready", async () => {
+    const deployment = await deployAlone(COMPONENTS.HomeserverConfig);
+    const yaml = "/opt/synapse/staged/homeserver.yaml";
+    const log = "/opt/synapse/staged/log.yaml";
+    const check = 'runuser -u synapse -- /opt/synapse/releases/1/bin/python -m synapse.config -c "$file"';
+    expect(shapeOf(deployment)).toEqual({
+      "it-signing-key": "signing-key.sh; after ready, user-account",
+      "it-registration": "password of 50",
+      "it-macaroon": "password of 50",
+      "it-form": "password of 50",
+      "it-secrets":
+        "synapse-secrets.sh; secret stdin; after it-form, it-macaroon, it-registration, ready, user-account; undone by remove-paths.sh",
+      "it-homeserver": `file ${yaml} synapse:synapse 0640 check '${check}'; after it-secrets, it-signing-key, ready; undone by rm -f ${yaml}`,
+      "it-log": `file ${log} synapse:synapse 0640; after it-secrets, it-signing-key, ready; undone by rm -f ${log}`,
+    });
+    expect(told(deployment, "it-secrets")).toEqual({
+      FOLDER: "/opt/synapse/secrets",
+      USER_NAME: "synapse",
+      REGISTRATION_SHARED_SECRET: generated("it-registration"),
+      MACAROON_SECRET_KEY: generated("it-macaroon"),
+      FORM_SECRET: generated("it-form"),
+      DATABASE_PASSWORD: DB_PASSWORD,
+    });
+    expect(deployment.get("it").outputs).toEqual({ path: "/opt/synapse/homeserver.yaml" });
+  });
+
+  const known = <T>(value: T): pulumi.Output<T> => pulumi.output("").apply<T>(() => value);
+
+  it("keeps its secrets and tells only that they changed", async () => {
+    let revision = "";
+    await deploy(async () => {
+      const host = fakeMachine();
+      const user = new SystemUser("user", { host, userName: "synapse", home: "/opt/synapse" });
+      const config = COMPONENTS.HomeserverConfig({ host, user, fact: known, opts: {} });
+      expect(await pulumi.isSecret(config.registrationSharedSecret)).toBe(true);
+      expect(await pulumi.isSecret(config.secretsRevision)).toBe(false);
+      config.secretsRevision.apply((text) => (revision = text));
+      expect(config.files.map(({ path, reloadable }) => [path, reloadable])).toEqual([
+        ["/opt/synapse/homeserver.yaml", false],
+        ["/opt/synapse/log.yaml", true],
+      ]);
+    });
+    expect(revision).toMatch(/^[0-9a-f]{12}$/);
+  });
+});
+
+test("a HomeserverConfig with secret settings shows neither them nor what is made of them", async () => {
+  const deployment = await deployAlone(({ host, user }) => {
+    const config = new HomeserverConfig("it", {
+      ...{ host, user, serverName: "example.com", publicBaseUrl: "https://matrix.example.com", release: "/r" },
+      database: { ...DATABASE, password: DB_PASSWORD },
+      settings: { turn_shared_secret: "MIIkept" },
+      secretSettings: true,
+    });
+    new SystemdService("it-service", {
+      ...{ host, user, unit: "unit", description: "A service", command: "/bin/true", writable: [] },
+      ...{ files: config.files, link: "/env", release: "/r", restartOn: "", healthUrl: "http://127.0.0.1/" },
+    });
+  });
+  expect(deployment.get("it-homeserver").inputs.stdin).toBeInstanceOf(Secret);
+  expect(deployment.get("it-log").inputs.stdin).not.toBeInstanceOf(Secret);
+  expect(deployment.get("it-service").outputs?.revision).toBeInstanceOf(Secret);
+  expect(openTexts(deployment.resources.map(({ inputs, outputs }) => [inputs, outputs])).join()).not.toContain(
+    "MIIkept",
+  );
+});
+
+describe("SystemdService", () => {
+  it("is a unit that lies ready, and what puts all files in place at once", async () => {
+    let files: RemoteFile[] = [];
+    const deployment = await deployAlone(({ host, user }) => {
+      files = ["a", "b"].map((name) => new RemoteFile(name, { host, path: `/staged/${name}`, content: name }, {}));
+      new SystemdService("it", {
+        host,
+        unit: "unit",
+        description: "A service",
+        user,
+        command: "/bin/true --flag",
+        writable: ["/opt/synapse/data"],
+        files: files.map((source, index) => ({
+          source,
+          path: `/live/${index}`,
+          owner: "u:g",
+          mode: "0640",
+          reloadable: index === 1,
+        })),
+        link: "/opt/synapse/env",
+        release: "/opt/synapse/releases/1",
+        restartOn: "secrets",
+        healthUrl: "http://127.0.0.1/health",
+        startSeconds: 7,
+      });
+    });
+    const unit = "/opt/synapse/staged/unit.service";
+    expect(shapeOf(deployment)).toEqual({
+      "it-unit": `file ${unit} root:root 0644 check 'systemd-analyze verify "$file"'; after ready; undone by rm -f ${unit}`,
+      "it-activation": "activate-service.sh; after a, b, it-unit, ready; undone by remove-service.sh",
+    });
+    const { REVISION, ...variables } = told(deployment, "it-activation");
+    expect(REVISION).toMatch(/^[0-9a-f]{12}$/);
+    expect(variables).toEqual({
+      UNIT: "unit.service",
+      FILES: [
+        `${unit}|/etc/systemd/system/unit.service|root:root|0644|restart`,
+        "/staged/a|/live/0|u:g|0640|restart",
+        "/staged/b|/live/1|u:g|0640|reload",
+      ].join("\n"),
+      LINK: "/opt/synapse/env",
+      LINK_TARGET: "/opt/synapse/releases/1",
+      RESTART_ON: "secrets",
+      HEALTH_URL: "http://127.0.0.1/health",
+      START_SECONDS: "7",
+      KEEP: "/opt/synapse/last-good",
+    });
+    expect(scriptCalls(deployment.get("it-activation"))[1]?.variables.PATHS?.split("\n")).toEqual([
+      "/etc/systemd/system/unit.service",
+      "/live/0",
+      "/live/1",
+      "/opt/synapse/last-good",
+    ]);
+    expect(deployment.get("it").outputs).toEqual({ revision: REVISION });
+  });
+
+  it("has another revision when its release, its secrets or the text of a file changes", async () => {
+    const revision = async (content: string, release: string, restartOn: string) =>
+      (
+        await deployAlone(({ host, user }) => {
+          const source = new RemoteFile("file", { host, path: "/staged/file", content }, {});
+          new SystemdService("it", {
+            ...{ host, user, unit: "unit", description: "A service", command: "/bin/true", writable: [] },
+            ...{ link: "/env", healthUrl: "http://127.0.0.1/", release, restartOn },
+            files: [{ source, path: "/live", owner: "u:g", mode: "0640" }],
+          });
+        })
+      ).get("it").outputs?.revision;
+    const first = await revision("text", "1", "a");
+    expect(await revision("text", "1", "a")).toBe(first);
+    expect(await revision("another text", "1", "a")).not.toBe(first);
+    expect(await revision("text", "2", "a")).not.toBe(first);
+    expect(await revision("text", "1", "b")).not.toBe(first);
+  });
+});
+
+describe("TlsCertificate", () => {
+  it("is one script for a certificate of the machine's own, whose keys stay there", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      const { caPath } = new TlsCertificate("it", {
+        host,
+        names: ["a.example", "b.example"],
+        source: { mode: "selfsigned" },
+      });
+      expect(caPath).toBe("/etc/pki/matrix-homeserver/ca.crt");
+    });
+    expect(shapeOf(deployment)).toEqual({
+      "it-selfsigned": "tls-selfsigned.sh; after ready",
+      ...renewal("matrix-homeserver-selfsigned", "it-selfsigned, ready"),
+    });
+    expect(scriptCalls(deployment.get("it-renewal-program"))).toEqual(scriptCalls(deployment.get("it-selfsigned")));
+    expect(told(deployment, "it-selfsigned").NAMES).toBe("a.example b.example");
+    expect(deployment.get("it").outputs).toEqual({
+      certificatePath: "/etc/pki/matrix-homeserver/selfsigned.crt",
+      caCertificate: "the authority's certificate",
+    });
+  });
+
+  it("is two files for a certificate that was given, the key secret and for nobody else's eyes", async () => {
+    const deployment = await deployAlone(COMPONENTS["TlsCertificate, provided"]);
+    const folder = "/etc/pki/matrix-homeserver";
+    expect(shapeOf(deployment)).toEqual({
+      "it-key": `file ${folder}/provided.key root:root 0600 check 'openssl pkey -in "$file" -noout'; secret stdin; after ready; undone by rm -f ${folder}/provided.key`,
+      "it-certificate": `file ${folder}/provided.crt root:root 0644 check 'openssl x509 -in "$file" -noout'; after ready; undone by rm -f ${folder}/provided.crt`,
+    });
+    expect(deployment.get("it-key").inputs.stdin).toEqual(new Secret(TLS_KEY));
+    expect(deployment.get("it-certificate").inputs.stdin).toBe(CERTIFICATE);
+    expect(deployment.get("it").outputs).toEqual({ certificatePath: `${folder}/provided.crt`, caCertificate: "" });
+  });
+});
+
+describe("AcmeCertificate", () => {
+  test("has a stand-in to begin with, so that nginx can start", async () => {
+    const deployment = await deployAlone(COMPONENTS["TlsCertificate, acme"]);
+    expect(shapeOf(deployment)).toEqual({ "it-stand-in": "tls-stand-in.sh; after ready" });
+    expect(deployment.get("it").outputs).toEqual({
+      certificatePath: "/etc/pki/matrix-homeserver/acme.crt",
+      caCertificate: "",
+    });
+  });
+
+  test("of a private ACME server brings that one's authority along", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      new TlsCertificate("it", { host, names: ["example.com"], source: { ...ACME, ca: CERTIFICATE } });
+    });
+    const path = "/etc/pki/matrix-homeserver/acme-ca.crt";
+    expect(shapeOf(deployment)["it-acme-ca"]).toBe(
+      `file ${path} root:root 0644 check 'openssl x509 -in "$file" -noout'; after ready; undone by rm -f ${path}`,
+    );
+    expect(deployment.get("it").outputs).toMatchObject({ caCertificate: CERTIFICATE });
+  });
+
+  test("is certbot in an environment of its own, a certificate, and its renewal", async () => {
+    const deployment = await deployAlone(COMPONENTS.AcmeCertificate);
+    const requirements = "/usr/local/lib/matrix-homeserver/certbot-requirements.txt";
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-requirements": `file ${requirements} root:root 0644; after ready; undone by rm -f ${requirements}`,
+      "it-certbot": "python-venv.sh; after it-packages, it-requirements, ready; undone by remove-paths.sh",
+      "it-issuance": "tls-acme.sh; after it-certbot, ready",
+      ...renewal("matrix-homeserver-acme", "it-issuance, ready"),
+    });
+    expect(told(deployment, "it-issuance")).toMatchObject({
+      NAMES: "example.com",
+      DIRECTORY: "https://acme.example/",
+      CERTIFICATE: "/etc/pki/matrix-homeserver/acme.crt",
+      KEY: "/etc/pki/matrix-homeserver/acme.key",
+      CA_FILE: "",
+    });
+    expect(scriptCalls(deployment.get("it-renewal-program"))).toEqual(scriptCalls(deployment.get("it-issuance")));
+    expect(deployment.get("it").outputs).toEqual({});
+  });
+});
+
+test("a CertificateRenewal is a program that can be run by itself, and a timer that is stopped before it goes", async () => {
+  const deployment = await deployAlone(COMPONENTS.CertificateRenewal);
+  const program = "/usr/local/libexec/matrix-homeserver/unit";
+  expect(shapeOf(deployment)).toEqual({
+    "it-program": `file ${program} root:root 0755; after ready; undone by rm -f ${program}`,
+    "it-service": "file /etc/systemd/system/unit.service root:root 0644; after ready",
+    "it-timer": "file /etc/systemd/system/unit.timer root:root 0644; after ready",
+    "it-activation": "timer.sh; after it-program, it-service, it-timer, ready; undone by remove-service.sh",
+  });
+  expect(scriptCalls(deployment.get("it-program"))).toEqual([
+    { file: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+  ]);
+  expect(plain(deployment.get("it-program").inputs.stdin)).toMatch(/^#!\/usr\/bin\/env bash\n/);
+  expect(scriptCalls(deployment.get("it-activation"))).toEqual([
+    { file: "timer.sh", variables: { UNIT: "unit.timer" } },
+    {
+      file: "remove-service.sh",
+      variables: { UNIT: "unit.timer", PATHS: "/etc/systemd/system/unit.service\n/etc/systemd/system/unit.timer" },
+    },
+  ]);
+  expect(deployment.get("it").outputs).toEqual({});
+});
+
+describe("ExternalDatabase", () => {
+  const address = { host: "db.example.com", port: 5433, name: "it's", user: "u", sslMode: "verify-full" } as const;
+
+  it("is a client and a look, and changes nothing there", async () => {
+    const deployment = await deployAlone(COMPONENTS.ExternalDatabase);
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-check": "database-check.sh; secret stdin; after it-packages, ready",
+    });
+    expect(told(deployment, "it-check").PASSWORD).toBe(DB_PASSWORD);
+    expect(deployment.get("it").outputs).toEqual({
+      address: { ...DATABASE, host: "db.example.com", sslRootCert: "/etc/pki/tls/certs/ca-bundle.crt" },
+    });
+  });
+
+  it("checks the server against an authority that is given", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      new ExternalDatabase("it", { host, stream: "16", password: DB_PASSWORD, address, ca: CERTIFICATE });
+    });
+    const path = "/etc/pki/matrix-homeserver/database-ca.crt";
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-ca": `file ${path} root:root 0644; after ready; undone by rm -f ${path}`,
+      "it-check": "database-check.sh; secret stdin; after it-ca, it-packages, ready",
+    });
+    expect(told(deployment, "it-check").DATABASE).toBe(
+      `user='u' passfile='$PASSFILE' dbname='it\\'s' host='db.example.com' port='5433' sslmode='verify-full' sslrootcert='${path}'`,
+    );
+  });
+});
+
+test("a TlsCertificate that was given can have its authority with it", async () => {
+  const deployment = await deployAlone(({ host }) => {
+    const source = {
+      mode: "provided",
+      certificate: CERTIFICATE,
+      key: TLS_KEY,
+      ca: `${CERTIFICATE}of the authority`,
+    } as const;
+    const { caPath } = new TlsCertificate("it", { host, names: ["example.com"], source });
+    expect(caPath).toBe("/etc/pki/matrix-homeserver/provided-ca.crt");
+  });
+  expect(Object.keys(shapeOf(deployment)).sort()).toEqual(["it-certificate", "it-key", "it-provided-ca"]);
+  expect(deployment.get("it-provided-ca").inputs.stdin).toBe(`${CERTIFICATE}of the authority`);
+  expect(deployment.get("it").outputs).toMatchObject({ caCertificate: `${CERTIFICATE}of the authority` });
+});
+
+test("a WellKnown is one file, which nginx's removal takes along", async () => {
+  const deployment = await deployAlone(COMPONENTS.WellKnown);
+  const snippet = "/etc/nginx/matrix-homeserver/well-known.conf";
+  expect(shapeOf(deployment)).toEqual({ "it-snippet": `file ${snippet} root:root 0644; after ready` });
+  expect(deployment.get("it").outputs).toEqual({ snippet });
+});
+
+describe("NginxProxy", () => {
+  it("is packages, a site that nginx itself checks, and what makes nginx serve it", async () => {
+    const deployment = await deployAlone(COMPONENTS.NginxProxy);
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-site":
+        "file /etc/nginx/conf.d/matrix-homeserver.conf root:root 0644 check '' check 'nginx -t'; after it-packages, ready, tls-renewal-activation, tls-renewal-program, tls-renewal-service, tls-renewal-timer, tls-selfsigned, well-known-snippet",
+      "it-activation": "nginx.sh; after it-site, ready; undone by nginx-remove.sh",
+    });
+    expect(told(deployment, "it-packages").MODULES).toBe("nginx:1.24");
+    expect(scriptCalls(deployment.get("it-activation"))[1]?.variables.FILES?.split("\n")).toEqual([
+      "/etc/nginx/conf.d/matrix-homeserver.conf",
+      "/etc/nginx/matrix-homeserver/well-known.conf",
+    ]);
+    expect(deployment.get("it").outputs).toEqual({ revision: told(deployment, "it-activation").CONFIGURATION });
+  });
+
+  it("listens on IPv6 where there is one", async () => {
+    const site = async (ipv6: boolean) => {
+      const deployment = await deployAlone((setting) => nginx(setting, ipv6));
+      return plain(deployment.get("it-site").inputs.stdin);
+    };
+    expect(await site(true)).toContain("listen [::]:443 ssl http2;");
+    expect(await site(false)).not.toContain("[::]");
+  });
+});
+
+test("an AdminUser is one account, whose password is secret", async () => {
+  const deployment = await deployAlone(COMPONENTS.AdminUser);
+  expect(shapeOf(deployment)).toEqual({ "it-account": "admin-user.sh; secret stdin; after ready" });
+  expect(told(deployment, "it-account")).toMatchObject({
+    LOCALPART: "admin",
+    USER_ID: "@admin:example.com",
+    PASSWORD: ADMIN_PASSWORD,
+    BIN: "/opt/synapse/env/bin",
+    RUN_AS: "synapse",
+    DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+  });
+  expect(deployment.get("it").outputs).toEqual({ userId: "@admin:example.com" });
+});
+
+test("a HealthCheck is one script, run again when what was deployed changes", async () => {
+  const deployment = await deployAlone(COMPONENTS.HealthCheck);
+  expect(shapeOf(deployment)).toEqual({ "it-client": "health-check.sh; after ready" });
+  expect(told(deployment, "it-client")).toEqual({
+    SERVER_NAME: "example.com",
+    BASE_URL: "https://matrix.example.com",
+    APEX: "served",
+    CA_FILE: "",
+    REVISION: "1",
+  });
+  expect(deployment.get("it").outputs).toEqual({});
+});
+
+describe("CloudInit", () => {
+  const hostKey = { privateKey: pulumi.secret("the private key"), publicKey: "ssh-ed25519 AAAA" };
+
+  it("makes no resource: it asks the provider for one document", async () => {
+    const deployment = await deployAlone(COMPONENTS.CloudInit);
+    expect(shapeOf(deployment)).toEqual({});
+    expect(deployment.calls).toHaveLength(1);
+    expect(deployment.calls[0]).toMatchObject({
+      token: "cloudinit:index/getConfig:getConfig",
+      inputs: { gzip: false, base64Encode: false, parts: [{ contentType: "text/cloud-config" }] },
+    });
+    expect(cloudConfigOf(deployment)).toMatchObject({
+      hostname: "example.com",
+      ssh_pwauth: false,
+      users: [{ name: "cloud-user", sudo: "ALL=(ALL) NOPASSWD:ALL", ssh_authorized_keys: ["ssh-ed25519 AAAA"] }],
+    });
+    expect(deployment.get("it").outputs).toEqual({ userData: "user-data" });
+  });
+
+  it("is secret as soon as a host key is in it", async () => {
+    const deployment = await deployAlone(
+      ({ opts }) => new CloudInit("it", { hostname: "example.com", authorizedKeys: [], hostKey }, opts),
+    );
+    expect(cloudConfigOf(deployment)).toMatchObject({
+      ssh_deletekeys: true,
+      ssh_keys: { ed25519_private: "the private key", ed25519_public: "ssh-ed25519 AAAA" },
+    });
+    expect(deployment.get("it").outputs).toEqual({ userData: new Secret("user-data") });
+  });
+
+  it("can log in as root, without sudo", async () => {
+    const deployment = await deployAlone(
+      ({ opts }) => new CloudInit("it", { hostname: "h", loginUser: "root", authorizedKeys: ["k"] }, opts),
+    );
+    const config = cloudConfigOf(deployment);
+    expect(config).toMatchObject({ disable_root: false, users: [{ name: "root", ssh_authorized_keys: ["k"] }] });
+    expect(JSON.stringify(config)).not.toContain("sudo");
+  });
+
+  function cloudConfigOf({ calls }: Deployment): unknown {
+    const { parts } = calls[0]?.inputs as { parts: { content: string }[] };
+    const [part] = parts;
+    expect(part?.content).toMatch(/^#cloud-config\n/);
+    return parse(part?.content ?? "");
+  }
+});
+
+describe("RemoteScript and RemoteFile", () => {
+  it("end a script that hangs after a quarter of an hour, or after the time that is given", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      const variables = { FILES: "/none" };
+      new RemoteScript("it-short", { host, script: "nginx-remove.sh", variables, timeoutSeconds: 5 }, {});
+      new RemoteScript("it-default", { host, script: "nginx-remove.sh", variables }, {});
+    });
+    expect(deployment.get("it-short").inputs.create).toBe("timeout --kill-after=30 5 bash -s");
+    expect(deployment.get("it-default").inputs.create).toBe("timeout --kill-after=30 900 bash -s");
+  });
+
+  it("make one secret in a script's variables a secret of the whole text, and of nothing else", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      new RemoteScript("it-s", { host, script: "nginx-remove.sh", variables: { FILES: pulumi.secret("/secret") } }, {});
+    });
+    const { inputs } = deployment.get("it-s");
+    expect(Object.keys(inputs).filter((key) => inputs[key] instanceof Secret)).toEqual(["connection", "stdin"]);
+  });
+
+  it("quote what goes into a command line", async () => {
+    const path = "/etc/it's a $(file).conf";
+    const deployment = await deployAlone(({ host }) => {
+      new RemoteFile(
+        "it-f",
+        { host, path, content: "text", owner: "o'o:g", mode: "0600", checkInPlace: "true 'x'" },
+        {},
+      );
+    });
+    const { create, delete: remove, stdin } = deployment.get("it-f").inputs;
+    expect(wordsOf(plain(create)).slice(1)).toEqual(["o'o:g", "0600", path, "", "true 'x'"]);
+    expect(wordsOf(plain(remove))).toEqual(["rm", "-f", path]);
+    expect(stdin).toBe("text");
+  });
+});
