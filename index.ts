@@ -13,6 +13,7 @@ import { Host } from "./components/Host";
 import { NginxProxy } from "./components/NginxProxy";
 import { PostgresDb } from "./components/PostgresDb";
 import { refuseServerNameChange } from "./components/serverName";
+import { SchemaCheck } from "./components/SchemaCheck";
 import { fingerprint } from "./components/shell";
 import { SynapseVenv } from "./components/SynapseVenv";
 import { SystemdService } from "./components/SystemdService";
@@ -82,6 +83,11 @@ export = async () => {
     },
     { dependsOn: venv },
   );
+  const schema = new SchemaCheck(
+    "synapse-schema",
+    { host, user, release: venv.release, version: settings.synapse.version, database: database.address },
+    { dependsOn: [config, database] },
+  );
   const service = new SystemdService(
     "synapse-service",
     {
@@ -98,7 +104,7 @@ export = async () => {
       restartOn: config.secretsRevision,
       healthUrl: `${synapseUrl}/health`,
     },
-    { dependsOn: [config, database] },
+    { dependsOn: [config, schema] },
   );
 
   const certificate = new TlsCertificate("tls", {

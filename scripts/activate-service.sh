@@ -33,10 +33,22 @@ compare() {
   [[ $5 == reload && $needed != restart ]] && needed=reload || needed=restart
 }
 
+# The release before this one stays, too; what is older goes.
+prune_releases() {
+  local before release
+  before=$(cat "$KEEP/link-target" 2>/dev/null || true)
+  [[ $before != "$LINK_TARGET" ]] || before=$(cat "$KEEP/release-before" 2>/dev/null || true)
+  printf '%s\n' "$before" >"$KEEP.new/release-before"
+  for release in "$(dirname "$LINK_TARGET")"/*; do
+    [[ $release == "$LINK_TARGET" || $release == "$before" ]] || rm -rf "$release"
+  done
+}
+
 remember() {
   rm -rf "$KEEP.new"
   install -d -m 0700 "$KEEP.new"
   each_file keep
+  prune_releases
   printf '%s\n' "$LINK_TARGET" >"$KEEP.new/link-target"
   printf '%s\n' "$RESTART_ON" >"$KEEP.new/restart-on"
   rm -rf "$KEEP"
