@@ -22,6 +22,7 @@ import { NginxProxy } from "../../components/NginxProxy";
 import { PostgresDb } from "../../components/PostgresDb";
 import { RemoteFile } from "../../components/RemoteFile";
 import { RemoteScript } from "../../components/RemoteScript";
+import { SchemaCheck } from "../../components/SchemaCheck";
 import { lockedVersions, SynapseVenv } from "../../components/SynapseVenv";
 import { SystemdService } from "../../components/SystemdService";
 import { SystemUser } from "../../components/SystemUser";
@@ -104,6 +105,12 @@ const COMPONENTS = {
         database: { ...DATABASE, password: DB_PASSWORD },
         release: fact("/opt/synapse/releases/1"),
       },
+      opts,
+    ),
+  SchemaCheck: ({ host, user, fact, opts }) =>
+    new SchemaCheck(
+      "it",
+      { host, user, release: fact("/opt/synapse/releases/1"), version: "1.2.3", database: DATABASE },
       opts,
     ),
   SystemdService: ({ host, user, fact, opts }) =>
@@ -594,6 +601,19 @@ test("a HomeserverConfig with secret settings shows neither them nor what is mad
   expect(openTexts(deployment.resources.map(({ inputs, outputs }) => [inputs, outputs])).join()).not.toContain(
     "MIIkept",
   );
+});
+
+test("a SchemaCheck is one look at the database, as Synapse will log in to it", async () => {
+  const deployment = await deployAlone(COMPONENTS.SchemaCheck);
+  expect(shapeOf(deployment)).toEqual({ "it-check": "schema-check.sh; after ready" });
+  expect(told(deployment, "it-check")).toEqual({
+    RELEASE: "/opt/synapse/releases/1",
+    VERSION: "1.2.3",
+    RUN_AS: "synapse",
+    HOME_FOLDER: "/opt/synapse",
+    DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+  });
+  expect(deployment.get("it").outputs).toEqual({});
 });
 
 describe("SystemdService", () => {

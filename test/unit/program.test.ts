@@ -83,6 +83,7 @@ describe.each([
       ["host", "Host"],
       ["nginx", "NginxProxy"],
       ["synapse", "SynapseVenv"],
+      ["synapse-schema", "SchemaCheck"],
       ["synapse-service", "SystemdService"],
       ["synapse-user", "SystemUser"],
       ["tls", "TlsCertificate"],
@@ -104,6 +105,9 @@ describe.each([
     ["homeserver-homeserver", "synapse-install"],
     ["homeserver-homeserver", "homeserver-secrets"],
     ["homeserver-homeserver", "homeserver-signing-key"],
+    ["synapse-schema-check", "synapse-install"],
+    ["synapse-schema-check", "database-database"],
+    ["synapse-service-activation", "synapse-schema-check"],
     ["synapse-service-activation", "database-database"],
     ["synapse-service-activation", "homeserver-homeserver"],
     ["synapse-service-activation", "homeserver-log"],
@@ -216,7 +220,14 @@ describe("a change", () => {
     [
       "of the release",
       { synapse: { version: "1.162.0" } },
-      ["host-facts", "synapse-requirements", "synapse-install", "homeserver-homeserver", ...service],
+      [
+        "host-facts",
+        "synapse-requirements",
+        "synapse-install",
+        "synapse-schema-check",
+        "homeserver-homeserver",
+        ...service,
+      ],
     ],
   ])("%s touches what it has to, and nothing else", async (_name, change, expected) => {
     expect(changes(first, await up({ ...SETTINGS, ...change }))).toEqual(expected.sort());
