@@ -171,9 +171,9 @@ describe("a homeserver", () => {
     it("14: another server name is refused at preview, before anybody logs in to the host", async () => {
       await stack().set({ serverName: "other.test" });
       const { logins } = await host().countingLogins(async () => {
-        const sentence = `serverName cannot change from ${deployment.serverName} to other.test`;
-        await expect(stack().preview()).rejects.toThrow(sentence);
-        await expect(stack().up()).rejects.toThrow(sentence);
+        await expect(stack().preview()).rejects.toThrow(
+          `serverName cannot change from ${deployment.serverName} to other.test`,
+        );
       });
       expect(logins).toBe(0);
       await stack().set({ serverName: deployment.serverName });

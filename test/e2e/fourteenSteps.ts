@@ -2,7 +2,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 
 import { ask, isOpen } from "./ask";
-import type { Deployment } from "./deployment";
+import type { Deployment, Outputs } from "./deployment";
 
 const homeserverYaml = z.looseObject({
   server_name: z.string(),
@@ -12,20 +12,23 @@ const homeserverYaml = z.looseObject({
 
 /** What a deployment has to have done, looked up on the host itself. One test for each step of the job, or several. */
 export function testFourteenSteps(deployed: () => Deployment): void {
+  let outputs: Outputs;
+  beforeAll(async () => {
+    outputs = await deployed().outputs();
+  });
   const run = (script: string) => deployed().host.run(script);
   const sql = (query: string) => deployed().host.sql(query);
   const matrix = () => `matrix.${deployed().serverName}`;
   const synapse = () => `synapse.${deployed().serverName}`;
   const apex = () => deployed().serverName;
   const get = async (url: string, headers?: Record<string, string>) => {
-    const { hostAddress, caCertificate } = await deployed().outputs();
+    const { hostAddress, caCertificate } = outputs;
     return await ask(url, hostAddress, caCertificate, headers);
   };
   /** curl on the host, which speaks HTTP/2 and IPv6. */
   const curl = async (name: string, address: string, options: string) => {
-    const { caCertificate } = await deployed().outputs();
     return await run(`
-      printf '%s' '${caCertificate}' >/root/e2e-ca.crt
+      printf '%s' '${outputs.caCertificate}' >/root/e2e-ca.crt
       curl -sS --max-time 10 --cacert /root/e2e-ca.crt --resolve '${name}:443:${address}' ${options}`);
   };
 
