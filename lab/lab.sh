@@ -8,6 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
   . "$here/host/names.sh"
   . "$here/host/machine.sh"
   . "$here/host/cgroup.sh"
+  . "$here/host/flavours.sh"
   . "$here/host/registry.sh"
   . "$here/host/network.sh"
   . "$here/host/userData.sh"
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usage() {
   cat >&2 <<'USAGE'
-usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour 8.9]   make a host and boot it
+usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour FLAVOUR]   make a host and boot it
        lab/lab.sh down NAME...|--all    end hosts and remove every trace of them
        lab/lab.sh stop NAME             switch a host off and keep its disk
        lab/lab.sh start NAME            switch it on again
@@ -24,6 +25,8 @@ usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour 8.9]   make 
        lab/lab.sh ssh NAME [COMMAND...]
        lab/lab.sh list
        lab/lab.sh info NAME             where it is and how to log in, as JSON
+
+A FLAVOUR is a system whose shape the host has: 8.9 (when none is named), 8.10, centos-8.5.
 USAGE
   exit 2
 }
@@ -84,13 +87,13 @@ begin() {
 }
 
 command_up() {
-  local name=${1:-} user='' started=$SECONDS
+  local name=${1:-} user='' flavour='' started=$SECONDS
   check_name "$name"
   shift
   while [ "$#" -gt 0 ]; do
     case $1 in
       --login-user) user=${2:-} ;;
-      --flavour) [ "${2:-}" = 8.9 ] || die "the lab has the flavour 8.9 only; give another system as LAB_ROOTFS (see lab/README.md)." ;;
+      --flavour) flavour=${2:-} ;;
       *) usage ;;
     esac
     shift 2 || usage
@@ -99,15 +102,19 @@ command_up() {
     '' | root | cloud-user) ;;
     *) die "a lab host's login user is cloud-user or root, not '$user'." ;;
   esac
+  if [ -n "$flavour" ]; then check_flavour "$flavour"; fi
 
   begin "$name"
   if ! host_exists "$name"; then
-    make_new "$name" "${user:-cloud-user}"
+    make_new "$name" "${user:-cloud-user}" "${flavour:-8.9}"
     say "the host $name is up: $(host_fact "$name" user)@$(host_fact "$name" address) ($((SECONDS - started)) s)"
     return 0
   fi
   if [ -n "$user" ] && [ "$user" != "$(host_fact "$name" user)" ]; then
     die "the host $name exists with the login user $(host_fact "$name" user): run 'lab/lab.sh down $name' first."
+  fi
+  if [ -n "$flavour" ] && [ "$flavour" != "$(host_fact "$name" flavour)" ]; then
+    die "the host $name exists with the flavour $(host_fact "$name" flavour): run 'lab/lab.sh down $name' first."
   fi
   if cgroup_is_populated "$name" && answers "$name"; then
     publish_for "$name"
@@ -122,13 +129,20 @@ command_up() {
   fi
 }
 
+check_flavour() {
+  [ -z "${LAB_ROOTFS:-}" ] || die "LAB_ROOTFS is a system of its own: leave --flavour out."
+  flavours | grep -qxF -- "$1" ||
+    die "the lab has no flavour '$1': name one of $(flavours | sort -V | paste -sd ' '), or give another system as LAB_ROOTFS (see lab/README.md)."
+}
+
+# make_new NAME USER FLAVOUR
 make_new() {
   local address
   undo=remove
   lock_machine
   claim "$1" ''
   unlock_machine
-  create_host "$1" "$2" "$address"
+  create_host "$1" "$2" "$address" "$3"
   publish_for "$1"
   say "booting the host $1..."
   boot_host "$1"

@@ -32,15 +32,20 @@ make_client_key() {
   mv "$key.$$" "$key"
 }
 
-# create_host NAME USER ADDRESS
+# create_host NAME USER ADDRESS FLAVOUR
 create_host() {
-  local name=$1 user=$2 address=$3 dir rootfs
+  local name=$1 user=$2 address=$3 flavour=$4 dir rootfs
   dir=$(host_dir "$name")
-  rootfs=$("$(lab_root)/lab/host/rootfs.sh")
+  rootfs=$("$(lab_root)/lab/host/rootfs.sh" "$(suite_of "$flavour")")
   say "making the host $name: user-data by Pulumi..."
   rm -rf --one-file-system "$dir"
   install -d -m 700 "$dir" "$dir/seed"
   mkdir "$dir"/{lower,upper,work,root}
+  if [ -n "${LAB_ROOTFS:-}" ]; then
+    flavour=$(system_of "$rootfs")
+  else
+    put_flavour "$flavour" "$dir/upper"
+  fi
   make_client_key
   render_user_data "$name" "$user" "$(cat "$(client_key).pub")" "$dir/user-data"
   (
@@ -50,7 +55,7 @@ create_host() {
     printf 'instance-id: %s-%s\n' "$name" "$(cat /proc/sys/kernel/random/uuid)" >"$dir/seed/meta-data"
     printf 'network:\n  config: disabled\n' >"$dir/seed/network-config"
   )
-  write_host_facts "$name" "$user" "$address" "$rootfs"
+  write_host_facts "$name" "$user" "$address" "$rootfs" "$flavour"
   rm "$dir/user-data/outputs.json"
 }
 
@@ -58,9 +63,10 @@ write_host_facts() {
   local dir own=${LAB_ROOTFS:+yes}
   dir=$(host_dir "$1")
   jq --arg name "$1" --arg user "$2" --arg address "$3" --arg rootfs "$4" --arg key "$(client_key)" \
-    --arg url "http://$machine_address:$port" --arg flavour "$(flavour_of "$4")" --arg own "$own" \
-    '{name: $name, address: $address, port: 22, user: $user, hostKey, privateKeyFile: $key,
-      indexUrl: "\($url)/simple/", repoUrl: "\($url)/el8/", flavour: $flavour, rootfs: $rootfs, ownRootfs: ($own == "yes")}' \
+    --arg url "http://$machine_address:$port" --arg flavour "$5" --arg own "$own" \
+    '{name: $name, address: $address, port: 22, user: $user, hostKey, privateKeyFile: $key, indexUrl: "\($url)/simple/",
+      flavour: $flavour, rootfs: $rootfs, ownRootfs: ($own == "yes")}
+      + (if $flavour | startswith("centos-") then {vaultUrl: "\($url)/vault"} else {repoUrl: "\($url)/el8/"} end)' \
     "$dir/user-data/outputs.json" >"$dir/host.json.new"
   write_known_hosts "$3" "$(jq -r .hostKey "$dir/host.json.new")" "$dir/known_hosts"
   mv "$dir/host.json.new" "$dir/host.json"
@@ -70,7 +76,8 @@ write_known_hosts() {
   printf '%s %s\n' "$1" "$2" >"$3"
 }
 
-flavour_of() (
+# What a root file system of the user's own says that it is.
+system_of() (
   # shellcheck source=/dev/null
   . "$1/etc/os-release"
   printf '%s %s\n' "$ID" "${VERSION_ID:-}"
@@ -87,12 +94,15 @@ move_host() {
 
 # What a host gets to see of this checkout: renewed whenever the host is asked for, so that it sees what changed.
 publish_for() {
-  local index sources=()
-  index=$("$(lab_root)/lab/index/build.sh")
+  local flavour index repository sources releases
+  flavour=$(host_fact "$1" flavour)
+  mapfile -t releases < <(synapse_of "$flavour")
+  index=$("$(lab_root)/lab/index/build.sh" "${releases[@]}")
   sources=("$index")
   # A user's own root file system has repositories of its own.
   if [ "$(host_fact "$1" ownRootfs)" = false ]; then
-    sources+=("el8=$("$(lab_root)/lab/rpms/build.sh")")
+    repository=$("$(lab_root)/lab/rpms/build.sh" "$(suite_of "$flavour")")
+    sources+=("$repository")
   fi
   lock_machine
   network_up

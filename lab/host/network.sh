@@ -31,17 +31,14 @@ server_up() {
   die "the lab's package server on $machine_address:$port did not start: $(tail -n 1 "$runtime/server.log")"
 }
 
-# publish ADDRESS FOLDER...: what a host gets to see. Each FOLDER's entries; NAME=FOLDER is the folder itself as NAME.
+# publish ADDRESS FOLDER...: what a host gets to see: the entries of all the folders.
 publish() {
   local www=$runtime/www/$1 source entry
   shift
   rm -rf "$www.new"
   mkdir -p "$www.new"
   for source in "$@"; do
-    case $source in
-      [a-z]*=*) ln -s "${source#*=}" "$www.new/${source%%=*}" ;;
-      *) for entry in "$source"/*; do ln -s "$entry" "$www.new/"; done ;;
-    esac
+    for entry in "$source"/*; do ln -s "$entry" "$www.new/"; done
   done
   rm -rf "$www"
   mv "$www.new" "$www"

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Prints the folder of a lab host's root file system, which is made when the cache does not hold it: Debian 12's packages
-# in the shape of EL 8.9, or, with LAB_ROOTFS=FILE, what the user's own tar archive holds.
+# rootfs.sh SUITE: prints the folder of a lab host's root file system, which is made when the cache does not hold it: the
+# packages of a Debian release in the shape of EL8, or, with LAB_ROOTFS=FILE, what the user's own tar archive holds.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source-path=SCRIPTDIR source=../lib.sh
-. "$here/../lib.sh"
+# shellcheck source-path=SCRIPTDIR
+{
+  . "$here/../lib.sh"
+  . "$here/debian.sh"
+}
 
-readonly base_libraries=$here/../rpms/base-libraries.txt
+readonly suite=${1:-bookworm}
+readonly package_lists=("$here/packages.txt" "$here/$suite/packages.txt" "$here/../rpms/$suite/base-libraries.txt")
 
 main() {
   local key path
@@ -17,7 +21,7 @@ main() {
     path=$(cached rootfs-own "$key" unpack)
   else
     key=$(inputs_hash)
-    path=$(cached rootfs "$key" build)
+    path=$(cached "rootfs-$suite" "$key" build)
   fi
   printf '%s/tree\n' "$path"
 }
@@ -27,8 +31,8 @@ inputs_hash() {
   local inputs=() path
   while IFS= read -r path; do
     inputs+=("path $path" "$here/$path")
-  done < <(cd "$here" && find files -type f | LC_ALL=C sort)
-  hash_inputs "$here/rootfs.sh" "$here/shape.sh" "$here/packages.txt" "$base_libraries" "${inputs[@]}" "$(uname -m)"
+  done < <(cd "$here" && find files "$suite" -type f | LC_ALL=C sort)
+  hash_inputs "$here/rootfs.sh" "$here/shape.sh" "${package_lists[@]}" "${inputs[@]}" "$(uname -m)"
 }
 
 # To be raised when unpacking changes.
@@ -41,39 +45,39 @@ package_names() {
   sed -e 's/#.*//' -e '/^ *$/d' "$@"
 }
 
-# The machine's own Debian sources, whichever mirror it uses; nothing on a machine that is not Debian 12.
-machine_sources() {
-  # shellcheck disable=SC2016 # the dollars are apt's
-  apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
-    'Created-By: Packages' 'Origin: Debian' 2>/dev/null | grep -E ' bookworm(-[a-z]+)? ' | LC_ALL=C sort -u || true
-}
-
 # Its variable is not called target: cached has one of that name, which its clean-up reads from in here.
 build() {
-  local folder=$1 started=$SECONDS packages sources=()
-  packages=$(package_names "$here/packages.txt" "$base_libraries" | paste -sd ,)
-  machine_sources >"$folder/sources"
+  local folder=$1 started=$SECONDS packages sources=() options=()
+  packages=$(package_names "${package_lists[@]}" | paste -sd ,)
+  debian_sources "$suite" >"$folder/sources"
   if [ ! -s "$folder/sources" ] && command -v apt-get >/dev/null; then
     # Which sources are Debian's is in the package lists, and a fresh machine may have none yet.
     say "refreshing the machine's package lists..."
     apt-get -qq update || true
-    machine_sources >"$folder/sources"
+    debian_sources "$suite" >"$folder/sources"
   fi
   # How the machine reaches its mirror (a proxy, for example) is how the tree's packages are fetched, too. It may have a
   # password in it.
   install -m 600 /dev/null "$folder/apt.conf"
   apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until)' >"$folder/apt.conf" || true
+  if [ "$suite" = bullseye ]; then
+    # The lists of a release that gets no more updates are never renewed.
+    printf 'Acquire::Check-Valid-Until "false";\n' >>"$folder/apt.conf"
+    # From Debian 12 on, these are links in any case.
+    # shellcheck disable=SC2016 # the dollars are mmdebstrap's
+    options+=(--setup-hook='for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name" && ln -s "usr/$name" "$1/$name"; done')
+  fi
   # Without sources of the machine's, mmdebstrap takes Debian's own.
   [ ! -s "$folder/sources" ] || sources=("$folder/sources")
-  say "building the lab host's root file system from Debian 12's packages (about a minute, once)..."
+  say "building the lab host's root file system from $(debian_name "$suite")'s packages (about a minute, once)..."
   # A mount namespace of its own: whatever ends the build, no mount is left behind.
   unshare --mount mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
-    --aptopt="$folder/apt.conf" \
+    --aptopt="$folder/apt.conf" "${options[@]}" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    bookworm "$folder/tree" "${sources[@]}" ||
+    "$suite" "$folder/tree" "${sources[@]}" ||
     die "the root file system could not be built (see above): check that 'apt-get update' works on this machine."
-  "$here/shape.sh" "$folder/tree"
+  "$here/shape.sh" "$folder/tree" "$here/$suite/files"
   rm "$folder/sources" "$folder/apt.conf"
   say "the root file system is ready ($((SECONDS - started)) s)"
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# shape.sh TREE: gives a Debian 12 tree the outward shape of an EL8 machine. Run as root by rootfs.sh.
+# shape.sh TREE FILES: gives a Debian tree the outward shape of an EL8 machine, and the files in the folder FILES, if there is
+# one. Run as root by rootfs.sh.
 set -euo pipefail
-tree=$1
+tree=$1 files=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 main() {
   cp -R --no-preserve=ownership "$here/files/." "$tree/"
+  if [ -d "$files" ]; then cp -R --no-preserve=ownership "$files/." "$tree/"; fi
   release_names
   platform_python
   remove_debian_tools
@@ -25,21 +27,22 @@ release_names() {
   ln -sfn /etc/ssl/certs/ca-certificates.crt "$tree/etc/pki/tls/certs/ca-bundle.crt"
 }
 
-# As on EL8, the system's own programs have a Python of their own, so that /usr/bin/python3.11 is a package's to bring.
+# As on EL8, the system's own programs have a Python of their own, so that /usr/bin/python3.11, say, is a package's to bring.
 platform_python() {
-  local file
+  local file python
+  python=$(readlink "$tree/usr/bin/python3")
   mkdir -p "$tree/usr/libexec"
-  mv "$tree/usr/bin/python3.11" "$tree/usr/libexec/platform-python3.11"
-  ln -sfn platform-python3.11 "$tree/usr/libexec/platform-python"
+  mv "$tree/usr/bin/$python" "$tree/usr/libexec/platform-$python"
+  ln -sfn "platform-$python" "$tree/usr/libexec/platform-python"
   ln -sfn ../libexec/platform-python "$tree/usr/bin/python3"
   while IFS= read -r file; do
-    sed -i -E '1s,^#! */usr/bin/python3(\.11)?( |$),#!/usr/libexec/platform-python\2,' "$file"
+    sed -i -E '1s,^#! */usr/bin/python3(\.[0-9]+)?( |$),#!/usr/libexec/platform-python\2,' "$file"
   done < <(grep -rlIE --max-count=1 '^#! */usr/bin/python3' "$tree/usr/bin" "$tree/usr/sbin" "$tree/usr/lib/cloud-init" || true)
 }
 
 # A host that could still be served by apt would hide what is missing in the RPMs.
 remove_debian_tools() {
-  rm -rf "$tree"/usr/bin/{apt,apt-*,dpkg,dpkg-*} "$tree"/usr/{lib,libexec}/{apt,dpkg} "$tree"/etc/{apt,dpkg} \
+  rm -rf "$tree"/usr/bin/{apt,apt-*,dpkg,dpkg-*,lsb_release} "$tree"/usr/{lib,libexec}/{apt,dpkg} "$tree"/etc/{apt,dpkg} \
     "$tree"/var/lib/{apt,dpkg} "$tree"/var/cache/{apt,debconf} "$tree"/etc/cron.daily/{apt-compat,dpkg} \
     "$tree"/usr/lib/systemd/system/{apt,dpkg}-* "$tree"/etc/systemd/system/timers.target.wants/{apt,dpkg}-*
   # systemd would make services of these.

@@ -10,8 +10,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 locks=$(lab_root)/requirements
 machine=$(uname -m)
 readonly here locks machine
-# The Pythons that EL8 has and that Synapse runs on.
-readonly pythons=(3.9 3.11 3.12)
+# The Pythons that EL8 has and that Synapse runs on, by their newest patch release where none is named. Some requirements of
+# 1.141.0 are others for 3.9.2 (the lab's, Debian 11's) and for CentOS Linux 8.5's 3.9.6 than for the newest 3.9.
+readonly pythons=(3.9.2 3.9 3.11 3.12)
 # What `buildFromSource` compiles.
 readonly compiled=(psycopg2 pillow)
 
@@ -77,6 +78,14 @@ serves() {
   [ "$(printf '%s\n' "$oldest" "$2" | sort -V | head -n 1)" = "$oldest" ]
 }
 
+# Conditions on a patch release exclude those with bugs: the newest has none of them.
+full_version() {
+  case $1 in
+    *.*.*) printf '%s\n' "$1" ;;
+    *) printf '%s.99\n' "$1" ;;
+  esac
+}
+
 # fetch_wheels LOCK PYTHON: for EL8's C library, 2.28, and all that is older.
 fetch_wheels() {
   local minor
@@ -85,15 +94,15 @@ fetch_wheels() {
     platforms+=(--platform "manylinux_2_${minor}_$machine")
   done
   platforms+=(--platform "manylinux2014_$machine" --platform "manylinux2010_$machine" --platform "manylinux1_$machine")
-  python "$here/for_python.py" "$1" "$2" >"$work/wanted.txt"
+  python "$here/for_python.py" "$1" "$(full_version "$2")" >"$work/wanted.txt"
   pip download --quiet --dest "$work/files" --no-deps --require-hashes --only-binary :all: \
-    --implementation cp --python-version "$2.99" "${platforms[@]}" --requirement "$work/wanted.txt"
+    --implementation cp --python-version "$(full_version "$2")" "${platforms[@]}" --requirement "$work/wanted.txt"
 }
 
 # fetch_sources LOCK PYTHON: without isolation, so that pip builds with the pinned tools alone what it wants to
 # know about a source archive.
 fetch_sources() {
-  python "$here/for_python.py" "$1" "$2" "${compiled[@]}" >"$work/wanted.txt"
+  python "$here/for_python.py" "$1" "$(full_version "$2")" "${compiled[@]}" >"$work/wanted.txt"
   PATH=$PATH:$work/pg/usr/bin pip download --quiet --dest "$work/files" --no-deps --require-hashes --no-binary :all: \
     --no-build-isolation --requirement "$work/wanted.txt"
 }

@@ -1,4 +1,5 @@
-"""for_python.py LOCK PYTHON [NAME...]: what a host with that Python takes of a lock, or of the named packages in it.
+"""for_python.py LOCK PYTHON [NAME...]: what a host with that Python (a full version: 3.11.4) takes of a lock, or of the named packages
+in it.
 
 pip judges a requirement's conditions by the Python that it runs on, also when it downloads for another one.
 """
@@ -9,10 +10,9 @@ from pip._vendor.packaging.requirements import Requirement
 
 
 def main(lock: str, python: str, *names: str) -> None:
-    # The newest patch release: conditions on a patch release exclude those with bugs.
     host = {
-        "python_version": python,
-        "python_full_version": f"{python}.99",
+        "python_version": python.rpartition(".")[0],
+        "python_full_version": python,
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
     }
