@@ -88,5 +88,6 @@ export function renderCloudConfig(config: CloudConfig): string {
       ssh_keys: { ed25519_private: config.hostKey.privateKey, ed25519_public: config.hostKey.publicKey },
     }),
   };
-  return `#cloud-config\n${stringify(document, { lineWidth: 0 })}`;
+  // cloud-init reads YAML 1.1, in which a name like "on" is no text.
+  return `#cloud-config\n${stringify(document, { lineWidth: 0, compat: "yaml-1.1" })}`;
 }

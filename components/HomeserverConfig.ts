@@ -42,7 +42,8 @@ export type HomeserverSettings = Readonly<Record<string, unknown>>;
 
 /**
  * What Synapse reads: homeserver.yaml and its log settings, staged and checked but not yet in use (SystemdService puts them
- * in place); its secrets; and the signing key, which is made on the machine and never leaves it.
+ * in place); its secrets; and the signing key, which is made on the machine and never leaves it. Only the files, which the
+ * release itself has to check, wait for what the component depends on.
  */
 export class HomeserverConfig extends pulumi.ComponentResource {
   /** The path of homeserver.yaml once it is in use. */
@@ -151,9 +152,27 @@ export interface HomeserverView {
 
 /** homeserver.yaml with `settings` merged over the template's own, objects key by key, all else as a whole. Pure. */
 export function renderHomeserverYaml(view: HomeserverView, settings: HomeserverSettings = {}): string {
-  const document = parseDocument(renderTemplate("opt/synapse/homeserver.yaml", view));
+  // Synapse reads YAML 1.1, in which words such as "off" and "2024-01-01" are no text unless they are quoted.
+  const document = parseDocument(renderTemplate("opt/synapse/homeserver.yaml", quoted(view)), { compat: "yaml-1.1" });
   for (const [path, value] of leaves(settings)) document.setIn(path, document.createNode(value));
-  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+  return document.toString({
+    lineWidth: 0,
+    flowCollectionPadding: false,
+    defaultStringType: "QUOTE_DOUBLE",
+    defaultKeyType: "PLAIN",
+  });
+}
+
+/** Values as JSON writes them, which YAML reads as the same. */
+function quoted(view: HomeserverView): object {
+  const { serverName, publicBaseUrl, database, signingKeyPath, ...rest } = view;
+  return {
+    ...rest,
+    serverName: JSON.stringify(serverName),
+    publicBaseUrl: JSON.stringify(publicBaseUrl),
+    signingKeyPath: JSON.stringify(signingKeyPath),
+    database: database.map(({ name, value }) => ({ name, value: JSON.stringify(value) })),
+  };
 }
 
 /** Every value that is not itself an object with keys, with the path to it. */

@@ -244,11 +244,6 @@ export function readScriptFile(file: string): string {
   return readFileSync(join(SCRIPTS, file), "utf8");
 }
 
-/** What is told to scripts that do not say so in their heads yet: FOLDERS, which may be empty. */
-const NOT_YET_DECLARED: Readonly<Record<string, readonly DeclaredVariable[]>> = {
-  "system-user.sh": [{ name: "FOLDERS", mayBeEmpty: true }],
-};
-
 /** What scripts/ are told of in their heads: `: "${NAME?…}"`, or `:?` for what must not be empty. */
 export interface DeclaredVariable {
   readonly name: string;
@@ -268,7 +263,7 @@ export function declaredVariables(script: string): DeclaredVariable[] {
 /** What is wrong with what a call tells its script: nothing, where it is exactly what the script's head asks for. */
 export function mistold({ file, variables }: ScriptCall): string[] {
   const declared = declaredVariables(readScriptFile(file));
-  const asked = new Map([...(NOT_YET_DECLARED[file] ?? []), ...declared].map((variable) => [variable.name, variable]));
+  const asked = new Map(declared.map((variable) => [variable.name, variable]));
   return [
     ...Object.keys(variables).flatMap((name) => (asked.has(name) ? [] : `${file} does not ask for ${name}`)),
     ...[...asked].flatMap(([name, { mayBeEmpty }]) => {
