@@ -5,20 +5,25 @@ set -euo pipefail
 
 LOCK_WAIT_SECONDS=300
 
-# dnf would wait for its lock for ever; somebody's forgotten dnf must end in a sentence instead.
+# dnf would wait for its lock for ever; somebody's forgotten dnf must end in a sentence instead. Leaves what dnf said in
+# $dnf_output.
 dnf_when_free() {
-  local deadline=$((SECONDS + LOCK_WAIT_SECONDS)) status=0 output
+  local deadline=$((SECONDS + LOCK_WAIT_SECONDS)) status
   while :; do
     status=0
-    output=$(dnf -q -y --setopt=exit_on_lock=True "$@" 2>&1 </dev/null) || status=$?
-    ((status == 200)) || break
+    dnf_output=$(dnf -q -y --setopt=exit_on_lock=True "$@" 2>&1 </dev/null) || status=$?
+    ((status == 200)) || return "$status"
     ((SECONDS < deadline)) || fail "another dnf has held its lock for $LOCK_WAIT_SECONDS s: let it finish or end it (ps -C dnf), then run pulumi up again"
     sleep 2
   done
-  if ((status != 0)); then
-    printf '%s\n' "$output" | tail -n 30 >&2
+}
+
+# The machine's copy of the repositories' lists may be older than the repositories, whose files have other names by now.
+with_fresh_lists() {
+  dnf_when_free "$@" || dnf_when_free --refresh "$@" || {
+    printf '%s\n' "$dnf_output" | tail -n 30 >&2
     return 1
-  fi
+  }
 }
 
 # Our own deployments run side by side: they queue here, in order and without noise.
@@ -29,7 +34,7 @@ enabled() { grep -qsx "stream *= *${1#*:}" "/etc/dnf/modules.d/${1%%:*}.module" 
 
 for module in $MODULES; do
   enabled "$module" && continue
-  dnf_when_free module enable "$module" ||
+  with_fresh_lists module enable "$module" ||
     fail "dnf could not enable the module stream $module: when another stream of ${module%%:*} is in use here, remove its packages or run 'dnf module reset ${module%%:*}' after saving its data; otherwise check that the machine's repositories can be reached ('dnf repolist -v')"
 done
 
@@ -39,13 +44,13 @@ for package in $PACKAGES; do
 done
 if ((${#missing[@]})); then
   say "installing ${missing[*]}"
-  dnf_when_free install "${missing[@]}" ||
+  with_fresh_lists install "${missing[@]}" ||
     fail "dnf could not install ${missing[*]}: check that the machine's repositories can be reached ('dnf repolist -v'), then run pulumi up again"
 fi
 
 while read -r group; do
   [[ -n $group ]] || continue
   say "installing the group $group"
-  dnf_when_free group install "$group" ||
+  with_fresh_lists group install "$group" ||
     fail "dnf could not install the group \"$group\": check the machine's repositories ('dnf group list'), then run pulumi up again"
 done <<<"$GROUPS_WANTED"
