@@ -11,6 +11,7 @@ import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
 import { nginxSize } from "./components/homeserverSettings";
 import { Host } from "./components/Host";
 import { NginxProxy } from "./components/NginxProxy";
+import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
 import { refuseServerNameChange } from "./components/serverName";
 import { SchemaCheck } from "./components/SchemaCheck";
@@ -22,8 +23,8 @@ import { TlsCertificate } from "./components/TlsCertificate";
 import { WellKnown, wellKnownDocuments } from "./components/WellKnown";
 import { readKeyFile, readSettings, type Settings } from "./config";
 
-/** The program: what a stack's settings say, on the machine that they name. */
-export = async () => {
+/** What a stack's settings say, on the machine that they name. */
+async function program() {
   const { serverName, domains, servedNames, dbPassword, ...settings } = readSettings();
   await refuseServerNameChange(serverName);
   const publicBaseUrl = `https://${domains[0]}`;
@@ -43,7 +44,7 @@ export = async () => {
     host,
     userName: "synapse",
     home: "/opt/synapse",
-    privateFolders: ["media_store", "secrets", "staged", "last-good"],
+    privateFolders: ["media_store", "secrets"],
   });
   const venv = new SynapseVenv("synapse", {
     host,
@@ -193,7 +194,9 @@ export = async () => {
     /** What an operator does next. */
     nextSteps: nextSteps(settings.host.address, servedNames, serverName, settings.tls.mode),
   };
-};
+}
+
+export = () => plainly(program);
 
 function databaseAddress({ host, port, name, user, tlsMode }: NonNullable<Settings["database"]>): DatabaseAddress {
   return { host, port, name, user, sslMode: tlsMode };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 
 import { CertificateRenewal } from "./CertificateRenewal";
-import type { Machine } from "./Host";
+import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -14,7 +14,7 @@ import type { TlsCertificate } from "./TlsCertificate";
 const LOCK = join(__dirname, "..", "requirements", "certbot.txt");
 const HOME = "/usr/local/lib/matrix-homeserver";
 /** The ACME account and what was issued: asking for it again and again would run into the ACME server's limits. */
-const DATA = "/var/lib/matrix-homeserver/acme";
+const ACME = `${DATA}/acme`;
 
 /** Arguments of {@link AcmeCertificate}. */
 export interface AcmeCertificateArgs {
@@ -84,7 +84,7 @@ export class AcmeCertificate extends pulumi.ComponentResource {
       NAMES: certificate.names.join(" "),
       WEBROOT: certificate.webroot ?? "",
       // What one server has issued says nothing about another's.
-      DATA: `${DATA}/${fingerprint(directory)}`,
+      DATA: `${ACME}/${fingerprint(directory)}`,
       CERTIFICATE: certificate.certificatePath,
       KEY: certificate.keyPath,
       CA_FILE: certificate.caPath,

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { LIBEXEC, type Machine } from "./Host";
+import { LIBEXEC, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { programText, RemoteScript, type ScriptVariables } from "./RemoteScript";

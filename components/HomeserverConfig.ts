@@ -3,7 +3,7 @@ import * as random from "@pulumi/random";
 import { parseDocument } from "yaml";
 
 import { libpqParameters, type DatabaseAddress } from "./DatabaseAddress";
-import type { Machine } from "./Host";
+import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -107,7 +107,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
         `${name}-${file.replace(/\..*/, "")}`,
         {
           host,
-          path: `${folder}/staged/${file}`,
+          path: `${DATA}/staged/${file}`,
           content,
           owner: `${user.userName}:${user.userName}`,
           mode: "0640",

@@ -1,15 +1,10 @@
 import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
+import { DATA, LIBEXEC, STATE, type Machine } from "./Machine";
 import { PLATFORMS, platformLines } from "./platforms";
 import { RemoteScript } from "./RemoteScript";
 import { readScript } from "./shell";
-
-/** Folder on the host for the helper that {@link RemoteFile} calls. */
-export const LIBEXEC = "/usr/local/libexec/matrix-homeserver";
-
-/** Folder on the host for what the program has to remember of it: whose it is, and what it changed there. */
-export const STATE = "/etc/matrix-homeserver";
 
 /** Where the machine is and how to log in to it. */
 export interface HostArgs {
@@ -46,15 +41,6 @@ export interface HostFacts {
   readonly nginxStream: string;
   /** Whether it has IPv6. */
   readonly ipv6: boolean;
-}
-
-/** What a command on a host needs to know of it. */
-export interface Machine {
-  readonly connection: pulumi.Input<types.input.remote.ConnectionArgs>;
-  /** Put in front of a command that needs root: empty, or `sudo -n `. */
-  readonly asRoot: string;
-  /** What must have happened before anything else does. */
-  readonly ready?: pulumi.Resource;
 }
 
 /** The machine: one connection that all commands share, its facts, and the refusal of what it cannot serve. */
@@ -96,7 +82,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
           STACK: args.stack,
           STATE,
         },
-        onDelete: { script: "remove-paths.sh", variables: { PATHS: [LIBEXEC, STATE].join("\n") } },
+        onDelete: { script: "remove-paths.sh", variables: { PATHS: [LIBEXEC, STATE, `${DATA}/staged`].join("\n") } },
       },
       { parent: this },
     );

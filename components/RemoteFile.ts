@@ -1,7 +1,7 @@
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
-import { LIBEXEC, type Machine } from "./Host";
+import { LIBEXEC, type Machine } from "./Machine";
 import { afterReady } from "./RemoteScript";
 import { quote } from "./shell";
 

@@ -1,7 +1,7 @@
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Host";
+import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { composeScript, quote, readScript } from "./shell";
 

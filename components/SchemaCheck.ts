@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
-import type { Machine } from "./Host";
+import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";

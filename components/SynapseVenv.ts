@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Host";
+import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -72,8 +72,8 @@ export class SynapseVenv extends pulumi.ComponentResource {
     );
     const requirements = new RemoteFile(
       `${name}-requirements`,
-      { host, path: `${user.home}/requirements.txt`, content: lock },
-      { parent: this, dependsOn: [...dependencies(opts), user] },
+      { host, path: `${DATA}/synapse-requirements.txt`, content: lock },
+      { parent: this, dependsOn: dependencies(opts) },
     );
     new RemoteScript(
       `${name}-install`,
@@ -94,7 +94,7 @@ export class SynapseVenv extends pulumi.ComponentResource {
         onDelete: { script: "remove-paths.sh", variables: { PATHS: [this.link, releases].join("\n") } },
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [packages, requirements] },
+      { parent: this, dependsOn: [packages, requirements, user] },
     );
 
     this.registerOutputs({ release: this.release, link: this.link });

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Host";
+import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 

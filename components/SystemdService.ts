@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Host";
+import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -69,7 +69,7 @@ export class SystemdService extends pulumi.ComponentResource {
         `${name}-unit`,
         {
           host,
-          path: `${user.home}/staged/${unit}.service`,
+          path: `${DATA}/staged/${unit}.service`,
           content: renderTemplate("etc/systemd/system/service", {
             name: unit,
             description: args.description,
@@ -93,7 +93,7 @@ export class SystemdService extends pulumi.ComponentResource {
       .all([args.release, args.restartOn, ...files.map(({ source }) => source.content)])
       .apply((parts) => fingerprint(...parts));
 
-    const kept = `${user.home}/last-good`;
+    const kept = `${DATA}/last-good-${unit}`;
     new RemoteScript(
       `${name}-activation`,
       {

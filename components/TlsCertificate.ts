@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { CertificateRenewal } from "./CertificateRenewal";
-import type { Machine } from "./Host";
+import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";

@@ -14,8 +14,7 @@ each_file() {
 }
 
 put() { # SOURCE LIVE OWNER MODE
-  install -o "${3%%:*}" -g "${3##*:}" -m "$4" "$1" "$2.new"
-  mv -fT "$2.new" "$2"
+  write_as "${3%%:*}" "$4" "$2" <"$1"
   if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -F "$2"; fi
 }
 keep() { install -m 0600 "$2" "$KEEP.new/$(basename "$2")"; }
@@ -56,12 +55,19 @@ remember() {
 }
 
 answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
+# What went wrong, as the end of a sentence.
 restart() {
   systemctl daemon-reload
   systemctl reset-failed "$UNIT" 2>/dev/null || true
-  timeout "$START_SECONDS" systemctl restart "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers
+  problem="did not start"
+  timeout "$START_SECONDS" systemctl restart "$UNIT" >/dev/null 2>&1 || return 1
+  problem="did not answer within $START_SECONDS s"
+  wait_until "$START_SECONDS" answers
 }
-reload() { systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers; }
+reload() {
+  problem="did not reload"
+  systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers
+}
 
 each_file compare
 [[ $(readlink "$LINK") == "$LINK_TARGET" && $(cat "$KEEP/restart-on" 2>/dev/null) == "$RESTART_ON" ]] || needed=restart
@@ -83,13 +89,14 @@ if "$needed"; then
   exit 0
 fi
 
+first_problem=$problem
 journalctl -q -u "$UNIT" -n 20 --no-pager -o cat >&2 || true
 if [[ ! -e $KEEP/link-target || ! -e $(cat "$KEEP/link-target") ]]; then
-  fail "$UNIT did not answer within $START_SECONDS s (its last words are above; more: 'journalctl -u $UNIT' on the machine)"
+  fail "$UNIT $first_problem (its last words are above; more: 'journalctl -u $UNIT' on the machine)"
 fi
 each_file put_back
 point_link "$(cat "$KEEP/link-target")"
 if restart; then
-  fail "$UNIT did not answer within $START_SECONDS s with the new configuration or release (its last words are above), so the earlier ones were put back and are serving: correct the setting, then run pulumi up again"
+  fail "$UNIT $first_problem with the new configuration or release (its last words are above), so the earlier ones were put back and are serving: correct the setting, then run pulumi up again"
 fi
-fail "$UNIT did not answer within $START_SECONDS s with the new configuration or release, nor with the earlier ones that were put back: see 'journalctl -u $UNIT' on the machine"
+fail "$UNIT $first_problem with the new configuration or release, nor did it work with the earlier ones that were put back: see 'journalctl -u $UNIT' on the machine"

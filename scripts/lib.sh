@@ -45,3 +45,10 @@ firewall_kind() {
   *) printf service ;;
   esac
 }
+
+# write_as USER MODE FILE: standard input becomes FILE, of that user and mode, at once. It is the user who writes: where a folder
+# is somebody else's, root must not be led elsewhere by a link in it.
+# shellcheck disable=SC2016 # for the inner shell
+write_as() {
+  runuser -u "$1" -- bash -euo pipefail -c 'umask 077; cat >"$2.new"; chmod "$1" "$2.new"; sync "$2.new"; mv -fT "$2.new" "$2"' write "$2" "$3"
+}

@@ -18,7 +18,7 @@ as_user() { runuser -u "$USER_NAME" -- env HOME="$(dirname "$RELEASE")" PIP_CONF
 
 # Without its mark a release is what an interrupted run left; nothing can be running from it.
 rm -rf "$RELEASE"
-install -d -o "$USER_NAME" -g "$USER_NAME" "$(dirname "$RELEASE")"
+as_user mkdir -p "$(dirname "$RELEASE")"
 quietly as_user "$PYTHON" -m venv "$RELEASE" || fail "$PYTHON could not make a virtual environment in $RELEASE"
 
 options=(--require-hashes --no-cache-dir --disable-pip-version-check --no-input --timeout 30 --retries 5)

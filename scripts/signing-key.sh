@@ -13,15 +13,8 @@ done
 
 [[ -s $key ]] || {
   say "making the signing key of $SERVER_NAME"
-  new=$FOLDER/.signing.key.new
   # Four letters tell this key from a later one; 32 random bytes are an ed25519 seed.
   version=$(od -An -N4 -tu1 /dev/urandom | awk '{ for (i = 1; i <= 4; i++) printf "%c", 97 + $i % 26 }')
-  (
-    umask 077
-    printf 'ed25519 a_%s %s\n' "$version" "$(openssl rand -base64 32 | tr -d '=')" >"$new"
-  )
-  sync "$new"
-  mv -fT "$new" "$key"
+  write_as "$USER_NAME" 0600 "$key" <<<"ed25519 a_$version $(openssl rand -base64 32 | tr -d '=')"
 }
-chown "$USER_NAME:$USER_NAME" "$key"
-chmod 0600 "$key"
+chown -h "$USER_NAME:$USER_NAME" "$key"

@@ -3,13 +3,8 @@
 set -euo pipefail
 : "${FOLDER:?}" "${USER_NAME:?}" "${REGISTRATION_SHARED_SECRET:?}" "${MACAROON_SECRET_KEY:?}" "${FORM_SECRET:?}" "${DATABASE_PASSWORD:?}"
 
-umask 077
 put() { # NAME TEXT
-  local new=$FOLDER/.$1.new
-  printf '%s\n' "$2" >"$new"
-  chown "$USER_NAME:$USER_NAME" "$new"
-  sync "$new"
-  mv -fT "$new" "$FOLDER/$1"
+  write_as "$USER_NAME" 0600 "$FOLDER/$1" <<<"$2"
 }
 
 put registration_shared_secret "$REGISTRATION_SHARED_SECRET"

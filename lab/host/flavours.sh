@@ -13,12 +13,15 @@ suite_of() {
   esac
 }
 
-# The releases of Synapse that a flavour's index has, by which what such a system cannot run is not there by chance.
+# The releases of Synapse that a flavour's index has, a line each: by which what such a system cannot run is not there by
+# chance. None: the newest. LAB_SYNAPSE names others, for hosts that have to change from one to another.
 synapse_of() {
+  local releases=()
   case $1 in
-    centos-8.5) echo 1.141.0 ;;
-    *) ;;
+    centos-8.5) releases=(1.141.0) ;;
   esac
+  if [ -n "${LAB_SYNAPSE:-}" ]; then read -r -a releases <<<"$LAB_SYNAPSE"; fi
+  [ "${#releases[@]}" = 0 ] || printf '%s\n' "${releases[@]}"
 }
 
 # put_flavour NAME FOLDER: lays the flavour's files over an empty folder that becomes the upper layer of a host's disk. Not

@@ -10,9 +10,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 locks=$(lab_root)/requirements
 machine=$(uname -m)
 readonly here locks machine
-# The Pythons that EL8 has and that Synapse runs on, by their newest patch release where none is named. Some requirements of
-# 1.141.0 are others for 3.9.2 (the lab's, Debian 11's) and for CentOS Linux 8.5's 3.9.6 than for the newest 3.9.
-readonly pythons=(3.9.2 3.9 3.11 3.12)
+# The Pythons that EL8 has and that Synapse runs on, by their newest patch release where none is named. Some requirements are
+# others for older ones: 3.9.2 and 3.11.2 are the lab's own (Debian's), and the first of EL 8.5 and 8.8.
+readonly pythons=(3.9.2 3.9 3.11.2 3.11 3.12)
 # What `buildFromSource` compiles.
 readonly compiled=(psycopg2 pillow)
 

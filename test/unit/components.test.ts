@@ -17,7 +17,8 @@ import { CloudInit } from "../../components/CloudInit";
 import { ExternalDatabase } from "../../components/ExternalDatabase";
 import { HealthCheck } from "../../components/HealthCheck";
 import { HomeserverConfig } from "../../components/HomeserverConfig";
-import { Host, type Machine } from "../../components/Host";
+import { Host } from "../../components/Host";
+import type { Machine } from "../../components/Machine";
 import { NginxProxy } from "../../components/NginxProxy";
 import { PostgresDb } from "../../components/PostgresDb";
 import { RemoteFile } from "../../components/RemoteFile";
@@ -472,14 +473,14 @@ describe("PostgresDb", () => {
 });
 
 describe("SynapseVenv", () => {
-  const install = "python-venv.sh; after it-packages, it-requirements, ready; undone by remove-paths.sh";
+  const install = "python-venv.sh; after it-packages, it-requirements, ready, user-account; undone by remove-paths.sh";
 
   it("is packages, a lock and an environment named after both", async () => {
     const deployment = await deployAlone(COMPONENTS.SynapseVenv);
     expect(shapeOf(deployment)).toEqual({
       "it-packages": "packages.sh; after ready",
       "it-requirements":
-        "file /opt/synapse/requirements.txt root:root 0644; after ready, user-account; undone by rm -f /opt/synapse/requirements.txt",
+        "file /var/lib/matrix-homeserver/synapse-requirements.txt root:root 0644; after ready; undone by rm -f /var/lib/matrix-homeserver/synapse-requirements.txt",
       "it-install": install,
     });
     const { RELEASE, LINK, NO_BINARY, INDEX_URL } = told(deployment, "it-install");
@@ -538,8 +539,8 @@ describe("SynapseVenv", () => {
 describe("HomeserverConfig", () => {
   it("is a key, three generated secrets in files, and two files that lie ready", async () => {
     const deployment = await deployAlone(COMPONENTS.HomeserverConfig);
-    const yaml = "/opt/synapse/staged/homeserver.yaml";
-    const log = "/opt/synapse/staged/log.yaml";
+    const yaml = "/var/lib/matrix-homeserver/staged/homeserver.yaml";
+    const log = "/var/lib/matrix-homeserver/staged/log.yaml";
     const check = 'runuser -u synapse -- /opt/synapse/releases/1/bin/python -m synapse.config -c "$file"';
     expect(shapeOf(deployment)).toEqual({
       "it-signing-key": "signing-key.sh; after ready, user-account",
@@ -642,7 +643,7 @@ describe("SystemdService", () => {
         startSeconds: 7,
       });
     });
-    const unit = "/opt/synapse/staged/unit.service";
+    const unit = "/var/lib/matrix-homeserver/staged/unit.service";
     expect(shapeOf(deployment)).toEqual({
       "it-unit": `file ${unit} root:root 0644 check 'systemd-analyze verify "$file"'; after ready; undone by rm -f ${unit}`,
       "it-activation": "activate-service.sh; after a, b, it-unit, ready; undone by remove-service.sh",
@@ -661,7 +662,7 @@ describe("SystemdService", () => {
       RESTART_ON: "secrets",
       HEALTH_URL: "http://127.0.0.1/health",
       START_SECONDS: "7",
-      KEEP: "/opt/synapse/last-good",
+      KEEP: "/var/lib/matrix-homeserver/last-good-unit",
     });
     expect(scriptCalls(deployment.get("it-activation"))[1]?.variables.PATHS?.split("\n")).toEqual([
       "/etc/systemd/system/unit.service",

@@ -14,7 +14,8 @@ import type {
   ReadResourceRequest,
 } from "@pulumi/pulumi/proto/resource_pb";
 
-import type { HostFacts, Machine } from "../../components/Host";
+import type { HostFacts } from "../../components/Host";
+import type { Machine } from "../../components/Machine";
 
 export const SCRIPTS = resolve(__dirname, "../../scripts");
 
