@@ -668,7 +668,7 @@ describe("SystemdService", () => {
       "/etc/systemd/system/unit.service",
       "/live/0",
       "/live/1",
-      "/opt/synapse/last-good",
+      "/var/lib/matrix-homeserver/last-good-unit",
     ]);
     expect(deployment.get("it").outputs).toEqual({ revision: REVISION });
   });
