@@ -2,7 +2,7 @@ import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, LIBEXEC, STATE, type Machine } from "./Machine";
-import { PLATFORMS, platformLines } from "./platforms";
+import { PLATFORMS, platformLines, POSTGRESQL_NEEDS, postgresqlNeedLines, SUPPORTED_SYSTEMS } from "./platforms";
 import { RemoteScript } from "./RemoteScript";
 import { readScript } from "./shell";
 
@@ -22,26 +22,38 @@ export interface HostArgs {
   readonly stack: string;
   /** The Synapse release that the machine must be able to run. */
   readonly synapseVersion: pulumi.Input<string>;
+  /** Whether PostgreSQL runs on the machine, so that its version counts. Default: true. */
+  readonly localDatabase?: boolean;
+  /** Server, http or https, that has what the mirrors of CentOS gave up, laid out as CentOS's own. Default: `https://vault.centos.org`. */
+  readonly vaultUrl?: pulumi.Input<string>;
 }
 
 /** What the machine said of itself when it was first looked at. */
 export interface HostFacts {
   /** `ID` of /etc/os-release, for example `almalinux`. */
   readonly os: string;
-  /** `VERSION_ID`, for example `8.10`. */
+  /** `VERSION_ID`, for example `8.10`; with the minor number on CentOS Linux, too. */
   readonly release: string;
   /** `uname -m`. */
   readonly architecture: string;
   /** Whether SELinux is enabled. */
   readonly selinux: boolean;
-  /** See {@link Platform}. */
+  /** The Python command that makes virtual environments, and its package. */
   readonly python: string;
   readonly pythonPackage: string;
+  /** Streams of the dnf modules: those in use, else what the machine's repositories have of `PLATFORMS`. */
   readonly postgresqlStream: string;
   readonly nginxStream: string;
   /** Whether it has IPv6. */
   readonly ipv6: boolean;
 }
+
+/** What scripts/host.sh answers. */
+type Look = Pick<HostFacts, "os" | "release" | "architecture" | "selinux" | "ipv6"> &
+  Readonly<Record<"pythons" | "postgresqlStreams" | "nginxStreams", string>> & { readonly vaultOnly: boolean };
+
+/** What scripts/repositories.sh answers. */
+type Choice = Pick<HostFacts, "python" | "pythonPackage" | "postgresqlStream" | "nginxStream">;
 
 /** The machine: one connection that all commands share, its facts, and the refusal of what it cannot serve. */
 export class Host extends pulumi.ComponentResource implements Machine {
@@ -68,14 +80,18 @@ export class Host extends pulumi.ComponentResource implements Machine {
       perDialTimeout: 15,
     });
 
+    const machine = { connection: this.connection, asRoot: this.asRoot };
     const look = new RemoteScript(
       `${name}-facts`,
       {
-        host: { connection: this.connection, asRoot: this.asRoot },
+        host: machine,
         script: "host.sh",
         variables: {
           PLATFORMS: platformLines(PLATFORMS),
+          POSTGRESQL_NEEDS: postgresqlNeedLines(POSTGRESQL_NEEDS),
+          SUPPORTED_SYSTEMS,
           SYNAPSE_VERSION: args.synapseVersion,
+          LOCAL_DATABASE: String(args.localDatabase ?? true),
           MIN_FREE_MB: 2048,
           LIBEXEC,
           INSTALL_FILE: readScript("install-file.sh"),
@@ -86,8 +102,30 @@ export class Host extends pulumi.ComponentResource implements Machine {
       },
       { parent: this },
     );
-    this.ready = look;
-    this.facts = look.stdout.apply((json) => JSON.parse(json) as HostFacts);
+    const seen = look.stdout.apply((json) => JSON.parse(json) as Look);
+    const repositories = new RemoteScript(
+      `${name}-repositories`,
+      {
+        host: machine,
+        script: "repositories.sh",
+        variables: {
+          VAULT_URL: pulumi
+            .all([seen, args.vaultUrl ?? "https://vault.centos.org"])
+            .apply(([{ vaultOnly }, vaultUrl]) => (vaultOnly ? vaultUrl : "")),
+          PYTHONS: seen.pythons,
+          POSTGRESQL_STREAMS: seen.postgresqlStreams,
+          NGINX_STREAMS: seen.nginxStreams,
+        },
+      },
+      { parent: this, dependsOn: look },
+    );
+    this.ready = repositories;
+    this.facts = pulumi
+      .all([seen, repositories.stdout])
+      .apply(([{ os, release, architecture, selinux, ipv6 }, json]) => ({
+        ...{ os, release, architecture, selinux, ipv6 },
+        ...(JSON.parse(json) as Choice),
+      }));
 
     this.registerOutputs({ facts: this.facts });
   }

@@ -1,9 +1,18 @@
 #!/usr/bin/env bash
-# Looks at the machine before anything is changed on it, refuses what cannot work, and answers with its facts as JSON.
+# Looks at the machine before anything is changed on it, refuses what cannot work, and answers as JSON: its facts, and what
+# scripts/repositories.sh may choose from.
 set -euo pipefail
-: "${PLATFORMS:?a line each: release|python|python package|postgresql stream|nginx stream|newest Synapse}"
-: "${SYNAPSE_VERSION:?}" "${MIN_FREE_MB:?}" "${LIBEXEC:?}" "${INSTALL_FILE:?the helper script that RemoteFile calls}"
+: "${PLATFORMS:?a line each: family|first release|pythons|postgresql streams|nginx streams|newest Synapse|only in the vault}"
+: "${POSTGRESQL_NEEDS:?a line each, newest first: Synapse release|PostgreSQL that it needs|release before that}"
+: "${SUPPORTED_SYSTEMS:?as a person reads it}" "${SYNAPSE_VERSION:?}" "${LOCAL_DATABASE:?true or false}"
+: "${MIN_FREE_MB:?}" "${LIBEXEC:?}" "${INSTALL_FILE:?the helper script that RemoteFile calls}"
 : "${STACK:?project/stack}" "${STATE:?folder for what the program has to remember of the machine}"
+
+# The tests have machines that lie in a folder.
+root=${machine_root:-}
+
+# older A B: whether version A is older than B.
+older() { [[ $1 != "$2" && $(printf '%s\n' "$1" "$2" | sort -V | head -n1) == "$1" ]]; }
 
 [[ $(id -u) == 0 ]] || fail "the scripts must run as root: log in as root, or as a user with passwordless sudo (host.user)"
 
@@ -14,16 +23,37 @@ if command -v cloud-init >/dev/null; then
 fi
 
 # shellcheck source=/dev/null
-. /etc/os-release
-case " $ID ${ID_LIKE:-} " in
-*" rhel "* | *" centos "*) ;;
-*) fail "this machine runs ${PRETTY_NAME:-$ID}; the program serves the EL8 family only: AlmaLinux, Rocky Linux, RHEL, Oracle Linux 8.8 or newer" ;;
+. "$root/etc/os-release"
+NAME=${NAME:-$ID}
+release=${VERSION_ID:-}
+case $ID:$NAME in
+centos:*Stream*) family=centos-stream ;;
+centos:*)
+  family=centos-linux
+  # "CentOS Linux release 8.5.2111": os-release has the major number alone.
+  minor=$(sed -n "s/^.* release \($VERSION_ID\.[0-9]*\).*/\1/p" "$root/etc/centos-release" 2>/dev/null || true)
+  release=${minor:-$VERSION_ID}
+  ;;
+# RHEL and Oracle Linux call themselves like Fedora only, which others are, too.
+almalinux:* | rocky:* | rhel:* | ol:*) family=el ;;
+*) [[ " ${ID_LIKE:-} " == *" rhel "* ]] && family=el || family=other ;;
 esac
-row=$(grep -F -- "$VERSION_ID|" <<<"$PLATFORMS" | grep -m1 "^${VERSION_ID//./\\.}|") ||
-  fail "${PRETTY_NAME:-$ID $VERSION_ID} is not among the releases that can run Synapse $SYNAPSE_VERSION: update the machine to one of $(cut -d'|' -f1 <<<"$PLATFORMS" | paste -sd' ')"
-IFS='|' read -r _ python python_package postgresql_stream nginx_stream newest_synapse <<<"$row"
-if [[ -n $newest_synapse && $(printf '%s\n' "$newest_synapse" "$SYNAPSE_VERSION" | sort -V | tail -n1) != "$newest_synapse" ]]; then
-  fail "${PRETTY_NAME:-$ID $VERSION_ID} can run Synapse up to $newest_synapse, and synapse.version is $SYNAPSE_VERSION: set synapse.version to $newest_synapse, or update the machine to release 8.8 or newer"
+system="$NAME $release"
+
+row=
+while IFS='|' read -r row_family from rest; do
+  if [[ $row_family == "$family" && ${from%%.*} == "${release%%.*}" ]] && ! older "$release" "$from"; then row=$rest; fi
+done <<<"$PLATFORMS"
+[[ -n $row ]] ||
+  fail "this machine runs $system, where this program cannot run Synapse: update the machine, or use one with $SUPPORTED_SYSTEMS"
+IFS='|' read -r pythons postgresql_streams nginx_streams newest_synapse vault_only <<<"$row"
+
+if [[ -n $newest_synapse ]] && older "$newest_synapse" "$SYNAPSE_VERSION"; then
+  case $family in
+  centos-linux) way_out="move the machine to AlmaLinux, Rocky Linux, RHEL or Oracle Linux, release 8.10 (each has a tool for that)" ;;
+  *) way_out="update the machine to release 8.8 or newer ('dnf upgrade')" ;;
+  esac
+  fail "$system can run Synapse up to $newest_synapse, because newer ones need a newer Python and PostgreSQL than it has, and synapse.version is $SYNAPSE_VERSION: run 'pulumi config set --path synapse.version $newest_synapse', or $way_out"
 fi
 
 architecture=$(uname -m)
@@ -32,10 +62,10 @@ x86_64 | aarch64) ;;
 *) fail "Synapse has no prebuilt packages for this machine's architecture, $architecture: use an x86_64 or aarch64 machine" ;;
 esac
 
-[[ $(cat /proc/1/comm) == systemd ]] || fail "process 1 of this machine is not systemd, so no service can be kept running: use a full machine, not a bare container"
+[[ $(cat "$root/proc/1/comm") == systemd ]] || fail "process 1 of this machine is not systemd, so no service can be kept running: use a full machine, not a bare container"
 
 for folder in /opt /var; do
-  free_mb=$(df --output=avail -BM "$folder" | tail -n1 | tr -dc 0-9)
+  free_mb=$(df --output=avail -BM "$root$folder" | tail -n1 | tr -dc 0-9)
   ((free_mb >= MIN_FREE_MB)) || fail "only $free_mb MB are free for $folder, and $MIN_FREE_MB MB are needed: free some space, or give the machine a larger disk"
 done
 
@@ -43,16 +73,40 @@ if command -v selinuxenabled >/dev/null && selinuxenabled; then selinux=true; el
 
 # A stream that is in use is never switched: PostgreSQL's data would not be read by another one.
 enabled_stream() {
-  local file=/etc/dnf/modules.d/$1.module
+  local file=$root/etc/dnf/modules.d/$1.module
   if grep -qsx 'state *= *enabled' "$file"; then sed -n 's/^stream *= *//p' "$file"; fi
 }
 stream=$(enabled_stream nginx)
-nginx_stream=${stream:-$nginx_stream}
-stream=$(enabled_stream postgresql)
-postgresql_stream=${stream:-$postgresql_stream}
-if [[ -s /var/lib/pgsql/data/PG_VERSION ]]; then postgresql_stream=$(cat /var/lib/pgsql/data/PG_VERSION); fi
+nginx_streams=${stream:-$nginx_streams}
 
-if [[ -e /proc/net/if_inet6 ]]; then ipv6=true; else ipv6=false; fi
+# The first row that the wanted Synapse is not older than.
+postgresql_need() {
+  local since postgresql before
+  while IFS='|' read -r since postgresql before; do
+    older "$SYNAPSE_VERSION" "$since" && continue
+    printf '%s|%s|%s\n' "$since" "$postgresql" "$before"
+    break
+  done <<<"$POSTGRESQL_NEEDS"
+}
+refuse_old_postgresql() { # VERSION WHAT WAY_OUT
+  local since needed before
+  IFS='|' read -r since needed before <<<"$(postgresql_need)"
+  [[ -n $needed && $LOCAL_DATABASE == true ]] && older "$1" "$needed" || return 0
+  fail "$2 on this machine, and Synapse $SYNAPSE_VERSION needs PostgreSQL $needed or newer: set synapse.version to a release before $since${before:+, for example $before}, or $3"
+}
+cluster=$root/var/lib/pgsql/data/PG_VERSION
+stream=$(enabled_stream postgresql)
+if [[ -s $cluster ]]; then
+  postgresql_streams=$(cat "$cluster")
+  refuse_old_postgresql "$postgresql_streams" "PostgreSQL $postgresql_streams has its data in /var/lib/pgsql/data" \
+    "upgrade that PostgreSQL first, after a backup (dnf's package postgresql-upgrade and 'postgresql-setup --upgrade')"
+elif [[ -n $stream ]]; then
+  postgresql_streams=$stream
+  refuse_old_postgresql "$stream" "the dnf module stream postgresql:$stream is enabled" \
+    "run 'dnf module reset postgresql' on the machine, where nothing else needs that stream"
+fi
+
+if [[ -e $root/proc/net/if_inet6 ]]; then ipv6=true; else ipv6=false; fi
 
 # Two stacks that keep one machine would undo each other's work for ever.
 owner=$(cat "$STATE/stack" 2>/dev/null || true)
@@ -66,5 +120,5 @@ printf '%s\n' "$INSTALL_FILE" >"$LIBEXEC/.install-file.new"
 chmod 0755 "$LIBEXEC/.install-file.new"
 mv -f "$LIBEXEC/.install-file.new" "$LIBEXEC/install-file"
 
-printf '{"os":"%s","release":"%s","architecture":"%s","selinux":%s,"python":"%s","pythonPackage":"%s","postgresqlStream":"%s","nginxStream":"%s","ipv6":%s}\n' \
-  "$ID" "$VERSION_ID" "$architecture" "$selinux" "$python" "$python_package" "$postgresql_stream" "$nginx_stream" "$ipv6"
+printf '{"os":"%s","release":"%s","architecture":"%s","selinux":%s,"ipv6":%s,"pythons":"%s","postgresqlStreams":"%s","nginxStreams":"%s","vaultOnly":%s}\n' \
+  "$ID" "$release" "$architecture" "$selinux" "$ipv6" "$pythons" "$postgresql_streams" "$nginx_streams" "$vault_only"

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { LabClient, type SentMessage } from "../../lab/client/client";
-import { LabHost } from "./host";
+import { type HostKind, LabHost } from "./host";
 import { Stack } from "./stack";
 
 const outputs = z.object({
@@ -31,8 +31,8 @@ export class Deployment {
   ) {}
 
   /** Boots the host and sets the stack's settings; nothing is deployed yet. */
-  static async prepare(suffix: string, loginUser?: "cloud-user" | "root"): Promise<Deployment> {
-    const host = await LabHost.create(suffix, loginUser);
+  static async prepare(suffix: string, kind?: HostKind): Promise<Deployment> {
+    const host = await LabHost.create(suffix, kind);
     const serverName = `${host.name}.test`;
     return new Deployment(host, await stackFor(host, host.name, serverName), serverName);
   }
@@ -62,7 +62,7 @@ export class Deployment {
 
 /** A stack with the settings that a first deployment needs, and nothing else. */
 export async function stackFor(host: LabHost, name: string, serverName: string): Promise<Stack> {
-  const { address, user, hostKey, privateKeyFile, indexUrl } = host.facts;
+  const { address, user, hostKey, privateKeyFile, indexUrl, vaultUrl } = host.facts;
   const stack = await Stack.create(name);
   await stack.set({
     serverName,
@@ -71,6 +71,7 @@ export async function stackFor(host: LabHost, name: string, serverName: string):
     "host.hostKey": hostKey,
     "host.privateKeyFile": privateKeyFile,
     "synapse.indexUrl": indexUrl,
+    ...(vaultUrl !== undefined && { "host.vaultUrl": vaultUrl }),
   });
   await stack.setSecret("dbPassword", DB_PASSWORD);
   return stack;

@@ -15,10 +15,20 @@ const facts = z.object({
   hostKey: z.string(),
   privateKeyFile: z.string(),
   indexUrl: z.string(),
+  // Of a system whose own mirrors are gone.
+  vaultUrl: z.string().optional(),
 });
 
 /** Where a lab host is, and how to log in to it. */
 export type HostFacts = z.infer<typeof facts>;
+
+/** What kind of host. */
+export interface HostKind {
+  /** Default: `cloud-user`. */
+  readonly loginUser?: "cloud-user" | "root";
+  /** The system whose shape it has. Default: `8.9`. */
+  readonly flavour?: "8.9" | "8.10" | "centos-8.5";
+}
 
 /** Units whose main processes the tests keep an eye on. */
 export type Unit = "synapse" | "nginx" | "postgresql";
@@ -31,10 +41,10 @@ export class LabHost {
   private constructor(readonly facts: HostFacts) {}
 
   /** Boots a host that did not exist before. */
-  static async create(suffix: string, loginUser: "cloud-user" | "root" = "cloud-user"): Promise<LabHost> {
+  static async create(suffix: string, { loginUser = "cloud-user", flavour = "8.9" }: HostKind = {}): Promise<LabHost> {
     const name = `${RUN}-${suffix}`;
     // The first host on a machine waits for its packages to be fetched and made.
-    await lab(["up", name, "--login-user", loginUser], 1200);
+    await lab(["up", name, "--login-user", loginUser, "--flavour", flavour], 1200);
     const info = await lab(["info", name], 30);
     return new LabHost(facts.parse(JSON.parse(info.stdout)));
   }

@@ -8,7 +8,7 @@ describe("a homeserver on a machine whose login user is root", () => {
   let client: LabClient | undefined;
 
   beforeAll(async () => {
-    deployment = await Deployment.prepare("root", "root");
+    deployment = await Deployment.prepare("root", { loginUser: "root" });
     await deployment.stack.up();
   });
 

@@ -363,9 +363,12 @@ function waitsFor(deployment: Deployment, name: string, awaited: string): boolea
 }
 
 describe("Host", () => {
-  it("looks at the machine with one command, and undoes with it what the program remembers there", async () => {
+  it("looks at the machine before it changes anything, and undoes with that what the program remembers there", async () => {
     const deployment = await deployAlone(COMPONENTS.Host);
-    expect(shapeOf(deployment)).toEqual({ "it-facts": "host.sh; undone by remove-paths.sh" });
+    expect(shapeOf(deployment)).toEqual({
+      "it-facts": "host.sh; undone by remove-paths.sh",
+      "it-repositories": "repositories.sh; after it-facts",
+    });
     expect(deployment.get("it").outputs).toEqual({ facts: FACTS });
     expect(told(deployment, "it-facts")).toMatchObject({
       STACK: "p/s",

@@ -44,6 +44,14 @@ export const FACTS: HostFacts = {
   ipv6: true,
 };
 
+/** What its repositories are asked for. */
+const CANDIDATES = {
+  pythons: "python3.12=python3.12 python3.11=python3.11",
+  postgresqlStreams: "16 15",
+  nginxStreams: "1.24 1.22",
+  vaultOnly: false,
+};
+
 /** The text that a generated password has here. */
 export const generated = (name: string) => `generated-${name}`;
 
@@ -168,7 +176,8 @@ function made(
   if (preview) return {};
   if (type === PASSWORD) return { result: pulumi.secret(generated(name)) };
   if (type !== COMMAND) return {};
-  if (name.endsWith("-facts")) return { stdout: JSON.stringify(FACTS), stderr: "" };
+  if (name.endsWith("-facts")) return { stdout: JSON.stringify({ ...FACTS, ...CANDIDATES }), stderr: "" };
+  if (name.endsWith("-repositories")) return { stdout: JSON.stringify(FACTS), stderr: "" };
   return { stdout: name.endsWith("-selfsigned") ? "the authority's certificate" : "", stderr: "" };
 }
 
