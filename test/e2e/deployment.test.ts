@@ -81,7 +81,7 @@ describe("a homeserver", () => {
       const { synapse, ...others } = await host().processes();
       expect(synapse).not.toBe(processes.synapse);
       expect(others).toEqual({ nginx: processes.nginx, postgresql: processes.postgresql });
-      expect(await host().run("cat /opt/synapse/homeserver.yaml")).toContain("max_upload_size: 60M");
+      expect(await host().run("cat /opt/synapse/homeserver.yaml")).toContain(`max_upload_size: "60M"`);
       expect(await host().run("nginx -T 2>/dev/null")).toContain("client_max_body_size 60M;");
       await proveServing(client);
     });
@@ -251,7 +251,7 @@ describe("a homeserver", () => {
       await expect(host().run("systemctl cat synapse 2>&1")).rejects.toThrow("No files found");
       expect(await host().run("ps -u synapse -o pid= || true")).toBe("");
       expect((await host().run("ls -A /opt/synapse")).split("\n").sort()).toEqual(
-        [`${deployment.serverName}.signing.key`, "media_store", "staged"].sort(),
+        [`${deployment.serverName}.signing.key`, "media_store"].sort(),
       );
       expect((await host().attempt("ls /var/lib/matrix-homeserver/staged")).code).not.toBe(0);
       expect(

@@ -14,6 +14,9 @@ import { secret, UNKNOWN } from "../../lab/plugins/values";
 import { isObject, PluginProcess, temporaryDirectory, textOf, type Answer, type JsonObject } from "./plugins.harness";
 import { closedPort, silentPort, startSshServer, type SshServer } from "./plugins.sshd";
 
+// A plugin is a process that has to start, on a machine that may have other work.
+jest.setTimeout(30_000);
+
 const URN = "urn:pulumi:dev::test::command:remote:Command::it";
 
 const directory = temporaryDirectory();

@@ -34,6 +34,9 @@ interface Recorded {
   readonly answer: Answer;
 }
 
+// A plugin is a process that has to start, on a machine that may have other work.
+jest.setTimeout(30_000);
+
 const LEFT_OUT = [
   "command:remote:CopyToRemote",
   "random:index/randomInteger:RandomInteger",
