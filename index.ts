@@ -37,6 +37,7 @@ async function program() {
     ...(privateKeyFile !== undefined && { privateKey: readKeyFile(privateKeyFile) }),
     stack: `${pulumi.getProject()}/${pulumi.getStack()}`,
     synapseVersion: settings.synapse.version,
+    localDatabase: settings.database === undefined,
   });
   const { facts } = host;
 

@@ -99,7 +99,7 @@ const tls: Rule = ({ given, settings, now }) => {
     const isGiven = !isEmptyAt(given, path);
     if (isGiven && !modes.includes(tls.mode)) {
       problems.push(
-        `tls.${name} has no effect while tls.mode is ${tls.mode}; write: ${setTo(["tls", "mode"], modes[0] ?? "")}`,
+        `tls.${name} has no effect while tls.mode is ${tls.mode}; write: ${setTo(["tls", "mode"], modes[0])}`,
       );
     } else if (!isGiven && needed && modes.includes(tls.mode)) {
       problems.push(`tls.${name} is missing, and tls.mode is ${tls.mode}; for example: ${setCommand(path)}`);

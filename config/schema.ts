@@ -53,6 +53,11 @@ const host = z.strictObject({
     description: "The machine's public SSH host key; no other machine is trusted in its place.",
     command: `pulumi config set --path host.hostKey "$(ssh-keyscan -t ed25519 ADDRESS 2>/dev/null | cut -d' ' -f2-)"`,
   }),
+  vaultUrl: documented(z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).optional(), {
+    description: "Server with what the mirrors of CentOS gave up, laid out as CentOS's own.",
+    example: "https://mirror.example.com/centos-vault",
+    fallback: "https://vault.centos.org",
+  }),
   privateKeyFile: documented(text(keyFileProblem).optional(), {
     description: "File with the private SSH key, its path from the project's folder; without a passphrase.",
     example: "/home/me/.ssh/id_ed25519",

@@ -36,18 +36,27 @@ lock_certbot() {
 }
 
 lock_synapse() {
-  local driver
+  local driver holds wanted
+  # With what its settings may ask for: workers, single sign-on, link previews.
+  wanted="matrix-synapse[redis,oidc,jwt,url-preview]==$version"
   say "resolving Synapse $version for Python $python and newer..."
-  # txredisapi 1.6 does not work with Synapse, and its older releases do not say so.
-  printf '%s\n' "matrix-synapse[redis]==$version" psycopg2-binary 'txredisapi<1.6' |
+  # What does not work with Synapse, whose older releases do not say so; and what register_new_matrix_user needs, which those
+  # releases took for granted, because treq needed it, too.
+  holds=('txredisapi<1.6' requests)
+  if is_older "$version" 1.147; then holds+=('prometheus-client<0.24'); fi
+  printf '%s\n' "$wanted" psycopg2-binary "${holds[@]}" |
     resolve "$tool" "$python" "$work/lock"
   # The same version of both, or versions: each Python may have one of its own.
   driver=$(sed -n 's/^psycopg2-binary==\(.*\) \\$/psycopg2==\1/p' "$work/lock")
-  printf '%s\n' "matrix-synapse[redis]==$version" "$driver" |
+  printf '%s\n' "$wanted" "$driver" "${holds[@]}" |
     resolve "$tool" "$python" "$work/lock.source" --constraint "$work/lock"
   check_all
   write "Synapse $version" "$work/lock" "synapse-$version.txt" "$version"
   write "Synapse $version" "$work/lock.source" "synapse-$version.source.txt" "$version"
+}
+
+is_older() {
+  [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
 }
 
 # A wheel directory that this machine's pip is told to look in would hide what the index has.

@@ -35,6 +35,14 @@ if [[ -n $INDEX_URL ]]; then
     options+=(--trusted-host "${authority%%/*}")
   fi
 fi
+# EL8's pip for Python 3.9 is 20.2, which does not know wheels that name a C library (manylinux_2_28), as most are today: then
+# one that does comes first. The last for Python 3.9.
+pip_for_old='pip==26.0.1 --hash=sha256:bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b'
+if as_user "$RELEASE/bin/python" -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) >= (20, 3))'; then
+  printf '%s\n' "$pip_for_old" | write_as "$USER_NAME" 0644 "$RELEASE/pip.txt"
+  quietly as_user "$RELEASE/bin/pip" install "${options[@]}" --requirement "$RELEASE/pip.txt" ||
+    fail "pip could not install a newer pip: check that the machine can reach the package index (${INDEX_URL:-the public one; set synapse.indexUrl for a mirror}), then run pulumi up again"
+fi
 say "installing $TITLE"
 quietly as_user "$RELEASE/bin/pip" install "${options[@]}" --requirement "$REQUIREMENTS" ||
   fail "pip could not install $TITLE: check that the machine can reach the package index (${INDEX_URL:-the public one; set synapse.indexUrl for a mirror}), then run pulumi up again"

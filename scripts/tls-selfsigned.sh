@@ -13,14 +13,18 @@ if [[ ! -s ca.crt || ! -s ca.key ]]; then
   say "making a certificate authority for ${names[0]}"
   (
     umask 077
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$CA_DAYS" -subj "/CN=${names[0]} private CA" \
-      -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign" \
+    # A configuration of its own: OpenSSL 1.1.1 would add what -addext says to the system's, and two basicConstraints make
+    # a certificate that nobody accepts.
+    printf '[req]\ndistinguished_name=name\nx509_extensions=authority\n[name]\n[authority]\n%s\n%s\n%s\n' \
+      basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign subjectKeyIdentifier=hash >ca.cnf
+    openssl req -config ca.cnf -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$CA_DAYS" \
+      -subj "/CN=${names[0]} private CA" \
       -keyout ca.key.new -out ca.crt.new 2>/dev/null
   ) || fail "openssl could not make the certificate authority in $FOLDER"
   chmod 0644 ca.crt.new
   mv -f ca.key.new ca.key
   mv -f ca.crt.new ca.crt
-  rm -f selfsigned.crt
+  rm -f ca.cnf selfsigned.crt
 fi
 
 # The names in the certificate, as one line.

@@ -1,8 +1,8 @@
 /* A homeserver whose database is on another machine, which somebody else keeps: here a second lab host. */
 import { issue } from "./certificates";
-import { Deployment, proveServing } from "./deployment";
+import { Deployment } from "./deployment";
 import { LabHost } from "./host";
-import { UpdateError } from "./stack";
+import { failureOf } from "./stack";
 
 jest.setTimeout(300_000);
 
@@ -48,15 +48,6 @@ afterAll(async () => {
   await Promise.all([deployment.remove(), server.remove()]);
 });
 
-async function failureOf(update: Promise<unknown>): Promise<string> {
-  const error = await update.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof UpdateError)) throw new Error("the update did not fail");
-  return error.update.messages;
-}
-
 it("is refused, before Synapse is touched, when its collation is not C", async () => {
   await deployment.stack.set({ "database.name": "latin" });
   expect(await failureOf(deployment.stack.up())).toContain(
@@ -84,13 +75,7 @@ it("is refused when its certificate is not the authority's", async () => {
 
 it("serves a client, over TLS, with nothing of PostgreSQL's server on the homeserver's machine", async () => {
   await deployment.stack.up();
-  const client = await deployment.client();
-  try {
-    await client.login();
-    await proveServing(client);
-  } finally {
-    await client.close();
-  }
+  await deployment.proveServing();
   expect(
     await server.sql(
       "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'synapse'",

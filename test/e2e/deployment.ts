@@ -54,6 +54,17 @@ export class Deployment {
     });
   }
 
+  /** A client logs in, and gets back what it wrote. */
+  async proveServing(): Promise<void> {
+    const client = await this.client();
+    try {
+      await client.login();
+      await client.sendAndReadBack(`still here at ${new Date().toISOString()}`);
+    } finally {
+      await client.close();
+    }
+  }
+
   async remove(): Promise<void> {
     await this.host.remove();
     await this.stack.remove();

@@ -28,6 +28,8 @@ export interface HostKind {
   readonly loginUser?: "cloud-user" | "root";
   /** The system whose shape it has. Default: `8.9`. */
   readonly flavour?: "8.9" | "8.10" | "centos-8.5";
+  /** The releases of Synapse that it can install. Default: the newest that its system runs. */
+  readonly synapse?: readonly string[];
 }
 
 /** Units whose main processes the tests keep an eye on. */
@@ -41,10 +43,13 @@ export class LabHost {
   private constructor(readonly facts: HostFacts) {}
 
   /** Boots a host that did not exist before. */
-  static async create(suffix: string, { loginUser = "cloud-user", flavour = "8.9" }: HostKind = {}): Promise<LabHost> {
+  static async create(suffix: string, kind: HostKind = {}): Promise<LabHost> {
+    const { loginUser = "cloud-user", flavour = "8.9", synapse = [] } = kind;
     const name = `${RUN}-${suffix}`;
     // The first host on a machine waits for its packages to be fetched and made.
-    await lab(["up", name, "--login-user", loginUser, "--flavour", flavour], 1200);
+    await lab(["up", name, "--login-user", loginUser, "--flavour", flavour], 1200, {
+      LAB_SYNAPSE: synapse.join(" "),
+    });
     const info = await lab(["info", name], 30);
     return new LabHost(facts.parse(JSON.parse(info.stdout)));
   }
@@ -113,8 +118,8 @@ export class LabHost {
   }
 }
 
-async function lab(args: string[], timeoutSeconds: number): Promise<Outcome> {
-  const outcome = await run(LAB, args, { timeoutSeconds });
+async function lab(args: string[], timeoutSeconds: number, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+  const outcome = await run(LAB, args, { timeoutSeconds, env: { ...process.env, ...env } });
   if (outcome.code !== 0) throw new Error(`lab/lab.sh ${args.join(" ")} failed:\n${ending(outcome.stderr)}`);
   return outcome;
 }

@@ -194,6 +194,16 @@ export class Stack {
   }
 }
 
+/** What an update said that failed, as it should have. */
+export async function failureOf(update: Promise<unknown>): Promise<string> {
+  const error = await update.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof UpdateError)) throw new Error("the update did not fail as expected", { cause: error });
+  return error.update.messages;
+}
+
 /** Names of the changed resources, sorted. */
 export function changed(update: Update): string[] {
   return Object.keys(update.changes).sort();

@@ -1,7 +1,7 @@
 /* Another release of Synapse: beside the running one, checked, in its place, and back again when it does not answer. */
 import { ask } from "./ask";
 import { Deployment, type Outputs } from "./deployment";
-import { changed, UpdateError } from "./stack";
+import { changed, failureOf } from "./stack";
 
 jest.setTimeout(300_000);
 
@@ -12,7 +12,7 @@ let deployment: Deployment;
 let outputs: Outputs;
 
 beforeAll(async () => {
-  deployment = await Deployment.prepare("upg");
+  deployment = await Deployment.prepare("upg", { synapse: [OLDER, NEWER] });
   await deployment.stack.set({ "synapse.version": OLDER, "homeserver.rc_login.account.burst_count": 100 });
   await deployment.stack.up();
   outputs = await deployment.outputs();
@@ -31,21 +31,13 @@ async function running(): Promise<string> {
   return (JSON.parse(answer.body) as { server: { version: string } }).server.version;
 }
 
-async function failureOf(update: Promise<unknown>): Promise<string> {
-  const error = await update.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof UpdateError)) throw new Error("the update did not fail");
-  return error.update.messages;
-}
-
 /** Asks as a client would, ten times a second, while `action` goes on; for how many seconds there was no answer in between. */
 async function outage(action: () => Promise<unknown>): Promise<number> {
   let going = true;
+  const isGoing = () => going;
   let failedMs = 0;
   const asking = (async () => {
-    while (going) {
+    while (isGoing()) {
       const started = Date.now();
       const works = await ask(
         `${outputs.baseUrl}/_matrix/client/versions`,
@@ -116,10 +108,7 @@ it("is put back when the new one does not start, and the update says so", async 
   expect(messages).toContain("the earlier ones were put back and are serving");
   expect(messages).toContain("broken on purpose");
   expect(await running()).toBe(OLDER);
-  const client = await deployment.client();
-  await client.login();
-  expect((await client.sendAndReadBack("still here")).body).toBe("still here");
-  await client.close();
+  await deployment.proveServing();
 
   // Nothing has to be done for that server any more.
   const { synapse } = await host.processes();
