@@ -152,7 +152,9 @@ wait_for_host() {
   local name=$1 dir deadline=$((SECONDS + 180)) ssh_words state
   dir=$(host_dir "$name")
   ssh_command "$name"
-  until "${ssh_words[@]}" true </dev/null >/dev/null 2>"$dir/ssh.log"; do
+  # Asked until there is an answer: cloud-init starts sshd anew when it has made its keys, so that the first login is no promise
+  # of a second one. From 23.4 on, its 2 is for warnings.
+  until state=$("${ssh_words[@]}" 'cloud-init status --wait >/dev/null 2>&1; echo $?' </dev/null 2>"$dir/ssh.log"); do
     if ! kill -0 "$boot_pid" 2>/dev/null; then
       tail -n 15 "$dir/console.log" >&2
       die "the host $name went off while it was booting (its console's last lines are above)."
@@ -163,15 +165,13 @@ wait_for_host() {
     fi
     sleep 0.2
   done
-  # From 23.4 on, cloud-init's 2 is for warnings.
-  state=$("${ssh_words[@]}" 'cloud-init status --wait >/dev/null 2>&1; echo $?' </dev/null)
   if [ "$state" != 0 ] && [ "$state" != 2 ]; then
     "${ssh_words[@]}" 'cloud-init status --long' </dev/null >&2 || true
     die "cloud-init failed on the host $name (see above)."
   fi
   while
-    state=$("${ssh_words[@]}" 'systemctl is-system-running' </dev/null) || true
-    [ "$state" = starting ] && [ "$SECONDS" -le "$deadline" ]
+    state=$("${ssh_words[@]}" 'systemctl is-system-running' </dev/null 2>"$dir/ssh.log") || true
+    { [ -z "$state" ] || [ "$state" = starting ]; } && [ "$SECONDS" -le "$deadline" ]
   do sleep 0.2; done
   if [ "$state" != running ]; then
     say "systemd on the host $name is '$state'; units that failed: $("${ssh_words[@]}" 'systemctl --failed --plain --no-legend' </dev/null | cut -d' ' -f1 | paste -sd ' ')"
