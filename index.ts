@@ -3,6 +3,7 @@ import * as random from "@pulumi/random";
 
 import { AcmeCertificate } from "./components/AcmeCertificate";
 import { AdminUser } from "./components/AdminUser";
+import { Backup } from "./components/Backup";
 import { BaseSystem } from "./components/BaseSystem";
 import type { DatabaseAddress } from "./components/DatabaseAddress";
 import { ExternalDatabase } from "./components/ExternalDatabase";
@@ -164,6 +165,23 @@ async function program() {
     },
     { dependsOn: service },
   );
+  if (settings.backup) {
+    new Backup(
+      "backup",
+      {
+        host,
+        user,
+        serverName,
+        adminUserId: admin.userId,
+        link: venv.link,
+        unit: "synapse",
+        healthUrl: `${synapseUrl}/health`,
+        database: database.address,
+        ...settings.backup,
+      },
+      { dependsOn: service },
+    );
+  }
   new HealthCheck(
     "health",
     {
@@ -193,7 +211,7 @@ async function program() {
     /** The machine. */
     hostAddress: settings.host.address,
     /** What an operator does next. */
-    nextSteps: nextSteps(settings.host.address, servedNames, serverName, settings.tls.mode),
+    nextSteps: nextSteps(settings, servedNames, serverName),
   };
 }
 
@@ -203,7 +221,11 @@ function databaseAddress({ host, port, name, user, tlsMode }: NonNullable<Settin
   return { host, port, name, user, sslMode: tlsMode };
 }
 
-function nextSteps(address: string, servedNames: readonly string[], serverName: string, tlsMode: string): string {
+function nextSteps(
+  { host: { address }, tls, backup }: Pick<Settings, "host" | "tls" | "backup">,
+  servedNames: readonly string[],
+  serverName: string,
+): string {
   return [
     `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
     ...(servedNames.includes(serverName)
@@ -211,11 +233,14 @@ function nextSteps(address: string, servedNames: readonly string[], serverName: 
       : [
           `Let the site of ${serverName} answer /.well-known/matrix/client and /server with the outputs wellKnownClient and wellKnownServer.`,
         ]),
-    ...(tlsMode === "selfsigned"
+    ...(tls.mode === "selfsigned"
       ? [
           "Give clients the authority: pulumi stack output caCertificate > ca.pem; set tls.mode for a certificate that everybody trusts.",
         ]
       : []),
+    ...(backup === undefined
+      ? ["Warning: there are no backups. Set backup.recipient; docs/backup.md says how."]
+      : ["Keep the private key of backup.recipient in two places, neither of them this machine."]),
     "Log in as adminUserId with: pulumi stack output adminPassword --show-secrets",
   ]
     .map((step, index) => `${index + 1}. ${step}`)

@@ -3,12 +3,12 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { CertificateRenewal } from "./CertificateRenewal";
 import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
+import { TimedProgram } from "./TimedProgram";
 import type { TlsCertificate } from "./TlsCertificate";
 
 const LOCK = join(__dirname, "..", "requirements", "certbot.txt");
@@ -77,6 +77,7 @@ export class AcmeCertificate extends pulumi.ComponentResource {
     );
 
     const script = "tls-acme.sh";
+    const description = "Renewal of the homeserver's TLS certificate";
     const variables = {
       CERTBOT: `${link}/bin/certbot`,
       DIRECTORY: directory,
@@ -94,9 +95,9 @@ export class AcmeCertificate extends pulumi.ComponentResource {
       { host, script, variables },
       { parent: this, dependsOn: [...dependencies(opts), certbot] },
     );
-    new CertificateRenewal(
+    new TimedProgram(
       `${name}-renewal`,
-      { host, unit: "matrix-homeserver-acme", script, variables },
+      { host, unit: "matrix-homeserver-acme", description, script, variables },
       { parent: this, dependsOn: issuance },
     );
 

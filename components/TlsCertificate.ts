@@ -1,11 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { CertificateRenewal } from "./CertificateRenewal";
 import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
+import { TimedProgram } from "./TimedProgram";
 
 const FOLDER = "/etc/pki/matrix-homeserver";
 /** Where SELinux lets nginx read, too. */
@@ -72,11 +72,12 @@ export class TlsCertificate extends pulumi.ComponentResource {
 
     if (source.mode === "selfsigned") {
       const script = "tls-selfsigned.sh";
+      const description = "Renewal of the homeserver's own TLS certificate";
       const variables = { FOLDER, NAMES: names.join(" "), CA_DAYS: 3650, DAYS: 820, RENEW_DAYS: 60 };
       const made = new RemoteScript(`${name}-selfsigned`, { host, script, variables }, first);
-      new CertificateRenewal(
+      new TimedProgram(
         `${name}-renewal`,
-        { host, unit: "matrix-homeserver-selfsigned", script, variables },
+        { host, unit: "matrix-homeserver-selfsigned", description, script, variables },
         { parent: this, dependsOn: made },
       );
       this.caPath = `${FOLDER}/ca.crt`;

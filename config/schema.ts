@@ -3,6 +3,7 @@ import { z } from "zod";
 import { lockedVersions } from "../components/SynapseVenv";
 import { certificateTextProblem, keyTextProblem } from "./certificates";
 import { addressProblem, type Correction, emailProblem, networkProblem, serverNameProblem } from "./names";
+import { publicKeyProblem } from "./openpgp";
 import { passwordProblem } from "./passwords";
 import { hostKeyProblem, keyFileProblem } from "./sshKeys";
 
@@ -17,6 +18,16 @@ export interface SettingMeta {
   readonly fallback?: string;
   /** It is encrypted in the stack file, and never shown. */
   readonly secret?: boolean;
+}
+
+/** What keeps a text from being a time of systemd's calendar; the machine's own systemd has the last word. */
+function scheduleProblem(schedule: string): string | undefined {
+  const named = /^(minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually)$/;
+  if (/^(\S+\s+){4}\S+$/.test(schedule) && !schedule.includes(":"))
+    return "must be a time as systemd's OnCalendar has it, not as cron does";
+  return named.test(schedule) || (/^[\w*:.,/~ +-]+$/.test(schedule) && /\d/.test(schedule) && /[:-]/.test(schedule))
+    ? undefined
+    : "must be a time as systemd's OnCalendar has it ('systemd-analyze calendar' explains one)";
 }
 
 /** Let's Encrypt's own, for certificates that everybody trusts. */
@@ -204,6 +215,35 @@ const database = z.strictObject({
   }),
 });
 
+const backup = z.strictObject({
+  recipient: documented(text(publicKeyProblem), {
+    description:
+      "OpenPGP public key (ASCII-armoured) of whoever may read the backups. The private key stays with you: without it no backup can be read, on the machine or elsewhere.",
+    command: "gpg --armor --export backup@example.com | pulumi config set --path backup.recipient",
+  }),
+  directory: documented(
+    matching(
+      /^(?!.*\/\.{0,2}(\/|$))\/[\w@+:,./-]+$/,
+      "must be the absolute path of a folder, of letters, digits and @+:,.-_ only",
+    ).default("/var/backups/matrix-homeserver"),
+    {
+      description: "Folder on the machine that the backups are kept in; another disk may be mounted there.",
+      example: "/mnt/backup/matrix",
+    },
+  ),
+  schedule: documented(text(scheduleProblem).default("*-*-* 03:30:00"), {
+    description: "When a backup is made, as systemd's OnCalendar has it, in the machine's time zone.",
+    example: "Mon,Thu *-*-* 02:00:00",
+  }),
+  keep: documented(
+    z.int("must be a whole number").min(1, "must be at least 1").max(10000, "must be at most 10000").default(14),
+    {
+      description: "How many backups are kept. The oldest goes when a new one is whole.",
+      example: "30",
+    },
+  ),
+});
+
 /** All settings of a stack, by the names that `pulumi config set` takes. */
 export const settingsSchema = z.strictObject({
   serverName: documented(text(serverNameProblem), {
@@ -231,6 +271,10 @@ export const settingsSchema = z.strictObject({
   database: documented(database.optional(), {
     description: "A PostgreSQL server elsewhere (14 or newer).",
     fallback: "PostgreSQL on the machine itself",
+  }),
+  backup: documented(backup.optional(), {
+    description: "Encrypted backups, made by the machine itself. See docs/backup.md.",
+    fallback: "no backups",
   }),
   homeserver: documented(z.record(z.string(), z.unknown()).default({}), {
     description: "Any other setting of homeserver.yaml, by Synapse's own names; merged over the program's.",

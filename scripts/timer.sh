@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A timer that runs from now on and after every boot.
 set -euo pipefail
-: "${UNIT:?}"
+: "${UNIT:?}" "${TIMES:?when it runs; a change is why this runs again}"
 
 systemctl daemon-reload
 quietly systemctl enable "$UNIT" || fail "systemd refused the timer $UNIT: see 'systemctl status $UNIT' on the machine"

@@ -11,8 +11,8 @@ import { parse } from "yaml";
 
 import { AcmeCertificate } from "../../components/AcmeCertificate";
 import { AdminUser } from "../../components/AdminUser";
+import { Backup } from "../../components/Backup";
 import { BaseSystem } from "../../components/BaseSystem";
-import { CertificateRenewal } from "../../components/CertificateRenewal";
 import { CloudInit } from "../../components/CloudInit";
 import { ExternalDatabase } from "../../components/ExternalDatabase";
 import { HealthCheck } from "../../components/HealthCheck";
@@ -27,6 +27,7 @@ import { SchemaCheck } from "../../components/SchemaCheck";
 import { lockedVersions, SynapseVenv } from "../../components/SynapseVenv";
 import { SystemdService } from "../../components/SystemdService";
 import { SystemUser } from "../../components/SystemUser";
+import { TimedProgram } from "../../components/TimedProgram";
 import { TlsCertificate } from "../../components/TlsCertificate";
 import { WellKnown } from "../../components/WellKnown";
 import {
@@ -55,14 +56,13 @@ const TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIIkept\n-----END PRIVATE KEY-----
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nshown\n-----END CERTIFICATE-----\n";
 const SECRETS = ["correct horse", ADMIN_PASSWORD, "MIIkept", "generated-", "the private key"];
 const DATABASE = { host: "127.0.0.1", port: 5432, name: "synapse", user: "synapse" };
-/** The three children of a component's CertificateRenewal and what starts it, after something. */
-const renewal = (unit: string, after: string) => ({
-  "it-renewal": "CertificateRenewal",
-  "it-renewal-program": `file /usr/local/libexec/matrix-homeserver/${unit} root:root 0755; after ${after}; undone by rm -f /usr/local/libexec/matrix-homeserver/${unit}`,
-  "it-renewal-service": `file /etc/systemd/system/${unit}.service root:root 0644; after ${after}`,
-  "it-renewal-timer": `file /etc/systemd/system/${unit}.timer root:root 0644; after ${after}`,
-  "it-renewal-activation":
-    "timer.sh; after it-renewal-program, it-renewal-service, it-renewal-timer, ready; undone by remove-service.sh",
+/** What a TimedProgram and its children are, after something. */
+const timed = (name: string, unit: string, after: string, program = unit) => ({
+  [name]: "TimedProgram",
+  [`${name}-program`]: `file /usr/local/libexec/matrix-homeserver/${program} root:root 0755; after ${after}; undone by rm -f /usr/local/libexec/matrix-homeserver/${program}`,
+  [`${name}-service`]: `file /etc/systemd/system/${unit}.service root:root 0644; after ${after}`,
+  [`${name}-timer`]: `file /etc/systemd/system/${unit}.timer root:root 0644 check 'systemd-analyze calendar "$(sed -n s/^OnCalendar=//p "$file")"'; after ${after}`,
+  [`${name}-activation`]: `timer.sh; after ${name}-program, ${name}-service, ${name}-timer, ready; undone by remove-service.sh`,
 });
 
 const ACME = { mode: "acme", email: "a@example.com", directory: "https://acme.example/" } as const;
@@ -155,10 +155,29 @@ const COMPONENTS = {
       },
       opts,
     ),
-  CertificateRenewal: ({ host, opts }) =>
-    new CertificateRenewal(
+  TimedProgram: ({ host, opts }) =>
+    new TimedProgram(
       "it",
-      { host, unit: "unit", script: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+      { host, unit: "unit", description: "A program", script: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+      opts,
+    ),
+  Backup: ({ host, user, opts }) =>
+    new Backup(
+      "it",
+      {
+        host,
+        user,
+        serverName: "example.com",
+        adminUserId: "@admin:example.com",
+        link: "/opt/synapse/env",
+        unit: "synapse",
+        healthUrl: "http://127.0.0.1:8008/health",
+        database: DATABASE,
+        recipient: "a public key",
+        directory: "/mnt/backups",
+        schedule: "daily",
+        keep: 3,
+      },
       opts,
     ),
   WellKnown: ({ host, opts }) => new WellKnown("it", { host, publicBaseUrl: "https://matrix.example.com" }, opts),
@@ -708,7 +727,7 @@ describe("TlsCertificate", () => {
     });
     expect(shapeOf(deployment)).toEqual({
       "it-selfsigned": "tls-selfsigned.sh; after ready",
-      ...renewal("matrix-homeserver-selfsigned", "it-selfsigned, ready"),
+      ...timed("it-renewal", "matrix-homeserver-selfsigned", "it-selfsigned, ready"),
     });
     expect(scriptCalls(deployment.get("it-renewal-program"))).toEqual(scriptCalls(deployment.get("it-selfsigned")));
     expect(told(deployment, "it-selfsigned").NAMES).toBe("a.example b.example");
@@ -760,7 +779,7 @@ describe("AcmeCertificate", () => {
       "it-requirements": `file ${requirements} root:root 0644; after ready; undone by rm -f ${requirements}`,
       "it-certbot": "python-venv.sh; after it-packages, it-requirements, ready; undone by remove-paths.sh",
       "it-issuance": "tls-acme.sh; after it-certbot, ready",
-      ...renewal("matrix-homeserver-acme", "it-issuance, ready"),
+      ...timed("it-renewal", "matrix-homeserver-acme", "it-issuance, ready"),
     });
     expect(told(deployment, "it-issuance")).toMatchObject({
       NAMES: "example.com",
@@ -774,27 +793,73 @@ describe("AcmeCertificate", () => {
   });
 });
 
-test("a CertificateRenewal is a program that can be run by itself, and a timer that is stopped before it goes", async () => {
-  const deployment = await deployAlone(COMPONENTS.CertificateRenewal);
-  const program = "/usr/local/libexec/matrix-homeserver/unit";
-  expect(shapeOf(deployment)).toEqual({
-    "it-program": `file ${program} root:root 0755; after ready; undone by rm -f ${program}`,
-    "it-service": "file /etc/systemd/system/unit.service root:root 0644; after ready",
-    "it-timer": "file /etc/systemd/system/unit.timer root:root 0644; after ready",
-    "it-activation": "timer.sh; after it-program, it-service, it-timer, ready; undone by remove-service.sh",
+describe("TimedProgram", () => {
+  it("is a program that can be run by itself, and a timer that is stopped before it goes", async () => {
+    const deployment = await deployAlone(COMPONENTS.TimedProgram);
+    expect({ it: "TimedProgram", ...shapeOf(deployment) }).toEqual(timed("it", "unit", "ready"));
+    expect(scriptCalls(deployment.get("it-program"))).toEqual([
+      { file: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+    ]);
+    expect(plain(deployment.get("it-program").inputs.stdin)).toMatch(/^#!\/usr\/bin\/env bash\n/);
+    expect(scriptCalls(deployment.get("it-activation"))).toEqual([
+      { file: "timer.sh", variables: { UNIT: "unit.timer", TIMES: "daily; 6h" } },
+      {
+        file: "remove-service.sh",
+        variables: { UNIT: "unit.timer", PATHS: "/etc/systemd/system/unit.service\n/etc/systemd/system/unit.timer" },
+      },
+    ]);
+    expect(deployment.get("it").outputs).toEqual({});
   });
-  expect(scriptCalls(deployment.get("it-program"))).toEqual([
-    { file: "nginx.sh", variables: { CONFIGURATION: "it's" } },
-  ]);
-  expect(plain(deployment.get("it-program").inputs.stdin)).toMatch(/^#!\/usr\/bin\/env bash\n/);
-  expect(scriptCalls(deployment.get("it-activation"))).toEqual([
-    { file: "timer.sh", variables: { UNIT: "unit.timer" } },
-    {
-      file: "remove-service.sh",
-      variables: { UNIT: "unit.timer", PATHS: "/etc/systemd/system/unit.service\n/etc/systemd/system/unit.timer" },
-    },
-  ]);
-  expect(deployment.get("it").outputs).toEqual({});
+
+  it("is known by the name that it had first, so that an update does not remove what it just made", async () => {
+    const deployment = await deployAlone(COMPONENTS.TimedProgram);
+    expect(JSON.stringify(deployment.get("it").options)).toContain("matrix-homeserver:index:CertificateRenewal");
+  });
+});
+
+describe("Backup", () => {
+  const gpg = `home=$(mktemp -d) && trap 'rm -rf "$home"' EXIT && gpg --homedir "$home" --batch --no-autostart --trust-model always --recipient-file "$file" --encrypt --output /dev/null --yes </dev/null`;
+
+  it("is a key that gpg tries, a program by the clock, and one that puts a backup back", async () => {
+    const deployment = await deployAlone(COMPONENTS.Backup);
+    const recipient = "/etc/matrix-homeserver/backup-recipient.asc";
+    const restore = "/usr/local/libexec/matrix-homeserver/restore";
+    expect(shapeOf(deployment)).toEqual({
+      "it-packages": "packages.sh; after ready",
+      "it-recipient": `file ${recipient} root:root 0644 check '${gpg}'; after it-packages, ready; undone by rm -f ${recipient}`,
+      "it-restore": `file ${restore} root:root 0755; after it-packages, ready; undone by rm -f ${restore}`,
+      ...timed("it-timed", "matrix-homeserver-backup", "it-recipient, ready", "backup"),
+    });
+    expect(deployment.get("it-recipient").inputs.stdin).toBe("a public key\n");
+    expect(told(deployment, "it-timed-program")).toEqual({
+      SERVER_NAME: "example.com",
+      RUN_AS: "synapse",
+      HOME_FOLDER: "/opt/synapse",
+      DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+      PYTHON: "/opt/synapse/env/bin/python",
+      WORK: "/var/lib/matrix-homeserver/backup",
+      RECIPIENT: recipient,
+      DIRECTORY: "/mnt/backups",
+      KEEP: "3",
+      STATUS: "/etc/matrix-homeserver/last-backup",
+    });
+    expect(told(deployment, "it-restore")).toMatchObject({
+      SERVER_NAME: "example.com",
+      WORK: "/var/lib/matrix-homeserver/restore",
+      ADMIN_USER_ID: "@admin:example.com",
+      UNIT: "synapse.service",
+      HEALTH_URL: "http://127.0.0.1:8008/health",
+    });
+    expect(deployment.get("it").outputs).toEqual({});
+  });
+
+  it("keeps the backups and the media when it goes", async () => {
+    const deployment = await deployAlone(COMPONENTS.Backup);
+    const undone = children(deployment).flatMap(({ inputs }) =>
+      inputs.delete === undefined ? [] : plain(inputs.delete),
+    );
+    expect(undone.join("\n")).not.toMatch(/\/mnt\/backups|\/opt\/synapse/);
+  });
 });
 
 describe("ExternalDatabase", () => {

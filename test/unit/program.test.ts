@@ -23,6 +23,7 @@ import {
   type DeployOptions,
   type Registered,
 } from "./mocks";
+import { PUBLIC_KEY } from "./openpgp";
 
 const DB_PASSWORD = "correct horse 'battery'";
 const ADMIN_PASSWORD = "an administrator's password";
@@ -333,6 +334,45 @@ describe("a stack with an ACME certificate, a database elsewhere, another site f
     for (const { name, dependsOn } of deployment.commands) {
       if (name !== "host-facts" && name !== "host-repositories") expect(dependsOn).toContain("host-repositories");
     }
+  });
+});
+
+describe("a stack with backups", () => {
+  let deployment: Deployment;
+
+  beforeAll(async () => {
+    deployment = await up({ ...SETTINGS, backup: { recipient: PUBLIC_KEY, keep: 3 } });
+  });
+
+  test("makes them once Synapse runs, and changes nothing else", async () => {
+    const names = changes(await up(SETTINGS), deployment);
+    expect(names).toEqual([
+      "backup-packages",
+      "backup-recipient",
+      "backup-restore",
+      "backup-timed-activation",
+      "backup-timed-program",
+      "backup-timed-service",
+      "backup-timed-timer",
+    ]);
+    for (const name of names) expect(earlierThan(deployment, name)).toContain("synapse-service-activation");
+  });
+
+  test("tells its scripts what they ask for, and shows no secret", () => {
+    expectTold(deployment);
+    expectHidden(deployment, ["correct horse", "generated-"]);
+    for (const name of ["backup-timed-program", "backup-restore"])
+      expect(scriptCalls(deployment.get(name)).flatMap(mistold)).toEqual([]);
+  });
+
+  test("says what has to be kept, and a stack without backups that it has none", async () => {
+    const nextSteps = ({ resources }: Deployment) =>
+      String(resources.find(({ name }) => name === ROOT)?.outputs?.nextSteps);
+    expect(nextSteps(deployment)).toContain("Keep the private key of backup.recipient in two places");
+    expect(nextSteps(deployment)).not.toContain("no backups");
+    expect(nextSteps(await up(SETTINGS))).toContain(
+      "Warning: there are no backups. Set backup.recipient; docs/backup.md",
+    );
   });
 });
 

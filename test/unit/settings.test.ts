@@ -10,6 +10,7 @@ import { checkHomeserverSettings } from "../../components/homeserverSettings";
 import { type ParsedSettings, parseSettings, readKeyFile, readSettings, type Settings } from "../../config";
 import { leaves, metaOf, settingAt } from "../../config/schema";
 import { aliasTargets } from "../../config/wording";
+import { PUBLIC_KEY } from "./openpgp";
 import { makeCertificates } from "./settings.certificates";
 
 const HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEgSGAxhyy0bAHEMR8jEJTB6AqDUeFiJbsxBCRMoVnlQ";
@@ -653,7 +654,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, homeserver; take it away with: pulumi config rm frobnicate",
   ],
   [
     "what every object has",
@@ -1065,6 +1066,85 @@ describe("readSettings", () => {
       "nginx.adminNetworks[0] lets the whole internet reach Synapse's admin API: name the networks that need it",
     );
     warn.mockRestore();
+  });
+});
+
+describe("backup", () => {
+  const SET_RECIPIENT = "gpg --armor --export backup@example.com | pulumi config set --path backup.recipient";
+  const said = (backup: unknown) => problemsOf({ ...minimal, backup });
+
+  test("is nothing unless it is set, and needs no more than a key", () => {
+    expect(settingsOf(minimal).backup).toBeUndefined();
+    expect(settingsOf({ ...minimal, backup: { recipient: PUBLIC_KEY } }).backup).toEqual({
+      recipient: PUBLIC_KEY,
+      directory: "/var/backups/matrix-homeserver",
+      schedule: "*-*-* 03:30:00",
+      keep: 14,
+    });
+  });
+
+  const noChecksum = PUBLIC_KEY.replace(/\n=[^\n]{4}\n/, "\n");
+  test.each([
+    ["with a comment", PUBLIC_KEY.replace("BLOCK-----\n", "BLOCK-----\nComment: mine\n")],
+    ["from Windows", PUBLIC_KEY.replaceAll("\n", "\r\n")],
+    ["with an empty line behind it", `${PUBLIC_KEY}\n\n`],
+    ["without a checksum", noChecksum],
+  ])("takes a key %s", (_what, recipient) => {
+    expect(said({ recipient })).toEqual([]);
+  });
+
+  const PRIVATE = PUBLIC_KEY.replaceAll("PUBLIC KEY", "PRIVATE KEY");
+  test.each([
+    ["none", undefined, "is missing"],
+    ["a private key", PRIVATE, "must be the public key; the private one stays with you"],
+    ["both", `${PUBLIC_KEY}\n${PRIVATE}`, "must be the public key"],
+    ["half of it", PUBLIC_KEY.slice(0, 300), "must begin with -----BEGIN PGP PUBLIC KEY BLOCK-----"],
+    ["a line less", PUBLIC_KEY.replace(/\n.*\n(?==)/, "\n"), "is not a whole key: some of it is missing or changed"],
+    ["a letter that is another", PUBLIC_KEY.replace("mQGN", "mQGM"), "is not a whole key"],
+    ["no empty line", PUBLIC_KEY.replace("\n\n", "\n"), "is not a whole key"],
+    ["two keys", `${PUBLIC_KEY}\n${PUBLIC_KEY}`, "must be one key"],
+    ["a message", "-----BEGIN PGP MESSAGE-----\n\nabcd\n-----END PGP MESSAGE-----", "another kind of OpenPGP's texts"],
+    ["an address", "backup@example.com", "must be the key itself, ASCII-armoured"],
+    ["a fingerprint", "0123456789ABCDEF0123456789ABCDEF01234567", "must be the key itself, ASCII-armoured"],
+    ["an SSH key", HOST_KEY, "must be an OpenPGP public key, of gpg's making"],
+    ["age's key", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "must be an OpenPGP public key"],
+  ])("refuses %s for a key, and repeats none of it", (_what, recipient, sentence) => {
+    const [problem = "", ...more] = said({ recipient, keep: 1 });
+    expect(more).toEqual([]);
+    expect(problem).toMatch(/^backup\.recipient /);
+    expect(problem).toContain(sentence);
+    expect(problem).toContain(SET_RECIPIENT);
+    expect(problem).not.toContain("mQG");
+  });
+
+  test.each([
+    ["directory", "backups", "must be the absolute path of a folder"],
+    ["directory", "/", "must be the absolute path of a folder"],
+    ["directory", "/var/../etc", "must be the absolute path of a folder"],
+    ["directory", "/var/backups/", "must be the absolute path of a folder"],
+    ["directory", "/my backups", "must be the absolute path of a folder"],
+    ["schedule", "30 3 * * *", "not as cron does"],
+    ["schedule", "every night", "must be a time as systemd's OnCalendar has it"],
+    ["schedule", "daily\nPersistent=false", "must be a time as systemd's OnCalendar has it"],
+    ["keep", 0, "must be at least 1"],
+    ["keep", 1.5, "must be a whole number"],
+  ])("refuses %s %j", (name, value, sentence) => {
+    const [problem = "", ...more] = said({ recipient: PUBLIC_KEY, [name]: value });
+    expect(more).toEqual([]);
+    expect(problem).toContain(`backup.${name} ${sentence.startsWith("not") ? "must be a time" : sentence}`);
+    expect(problem).toContain(sentence);
+  });
+
+  test.each([
+    "daily",
+    "hourly",
+    "*-*-* 03:30:00",
+    "Mon,Thu *-*-* 02:00",
+    "Mon..Fri 22:30",
+    "*-*-1 04:00:00 Europe/Berlin",
+    "03:30",
+  ])("takes the time %s", (schedule) => {
+    expect(said({ recipient: PUBLIC_KEY, schedule })).toEqual([]);
   });
 });
 

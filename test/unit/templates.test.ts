@@ -22,6 +22,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
+const TIMER_VIEW = { description: "A program", schedule: "daily", randomDelay: "6h" };
+
 /** A view of every template: what it has to be given. */
 const VIEWS: Record<string, object> = {
   "opt/synapse/homeserver.yaml": homeserverView({}),
@@ -29,8 +31,8 @@ const VIEWS: Record<string, object> = {
   "etc/nginx/conf.d/matrix-homeserver.conf": { ...site({}), allNames: ["example.com"], vhosts: [], admin: false },
   "etc/nginx/matrix-homeserver/well-known.conf": { documents: [{ path: "/a", text: "{}" }] },
   "etc/systemd/system/service": serviceView({}),
-  "etc/systemd/system/renewal.service": { program: "/bin/true" },
-  "etc/systemd/system/renewal.timer": {},
+  "etc/systemd/system/timed.service": timedServiceView({}),
+  "etc/systemd/system/timed.timer": TIMER_VIEW,
 };
 
 describe("every template", () => {
@@ -434,11 +436,21 @@ describe("systemd's units", () => {
     expect(readUnit(text).get("Unit")).toMatchObject({ After: ["network-online.target"] });
   });
 
-  it("a renewal runs once a day, also when the machine was off", () => {
-    const timer = readUnit(renderTemplate("etc/systemd/system/renewal.timer", {}));
-    expect(timer.get("Timer")).toMatchObject({ OnCalendar: ["daily"], Persistent: ["true"] });
-    const service = readUnit(renderTemplate("etc/systemd/system/renewal.service", { program: "/usr/local/libexec/x" }));
-    expect(service.get("Service")).toMatchObject({ Type: ["oneshot"], ExecStart: ["/usr/local/libexec/x"] });
+  it("a program by the clock runs at its time, also when the machine was off, and ends", () => {
+    const timer = readUnit(renderTemplate("etc/systemd/system/timed.timer", TIMER_VIEW));
+    expect(timer.get("Timer")).toMatchObject({
+      OnCalendar: ["daily"],
+      RandomizedDelaySec: ["6h"],
+      Persistent: ["true"],
+    });
+    const view = timedServiceView({ program: "/usr/local/libexec/x", timeout: "12h", after: ["postgresql.service"] });
+    const service = readUnit(renderTemplate("etc/systemd/system/timed.service", view));
+    expect(service.get("Service")).toMatchObject({
+      Type: ["oneshot"],
+      ExecStart: ["/usr/local/libexec/x"],
+      TimeoutStartSec: ["12h"],
+    });
+    expect(service.get("Unit")).toMatchObject({ After: ["network-online.target postgresql.service"] });
   });
 
   const systemd = spawnSync("systemd-analyze", ["--version"]).status === 0;
@@ -450,17 +462,21 @@ describe("systemd's units", () => {
       "bare.service",
       renderTemplate("etc/systemd/system/service", serviceView({ writable: [], after: [] })),
     ],
-    ["the renewal", "renewal.service", renderTemplate("etc/systemd/system/renewal.service", { program: "/bin/true" })],
+    [
+      "a program by the clock",
+      "timed.service",
+      renderTemplate("etc/systemd/system/timed.service", timedServiceView({})),
+    ],
   ])("%s is one for systemd itself (needs systemd-analyze on this machine)", (_name, file, text) => {
     expect(judgeBySystemd({ [file]: text }, file)).toEqual({ status: 0, stderr: "" });
   });
 
   (systemd ? it : it.skip)("the timer is one for systemd itself, beside its service (needs systemd-analyze)", () => {
     const files = {
-      "renewal.service": renderTemplate("etc/systemd/system/renewal.service", { program: "/bin/true" }),
-      "renewal.timer": renderTemplate("etc/systemd/system/renewal.timer", {}),
+      "timed.service": renderTemplate("etc/systemd/system/timed.service", timedServiceView({})),
+      "timed.timer": renderTemplate("etc/systemd/system/timed.timer", TIMER_VIEW),
     };
-    expect(judgeBySystemd(files, "renewal.timer")).toEqual({ status: 0, stderr: "" });
+    expect(judgeBySystemd(files, "timed.timer")).toEqual({ status: 0, stderr: "" });
   });
 
   (systemd ? it : it.skip)("a wrong one would be noticed (needs systemd-analyze)", () => {
@@ -519,6 +535,10 @@ function site(change: Partial<Site>): Site {
     wellKnown: "/etc/nginx/matrix-homeserver/well-known.conf",
     ...change,
   };
+}
+
+function timedServiceView(view: object): object {
+  return { description: "A program", program: "/bin/true", timeout: "15min", after: [], ...view };
 }
 
 function serviceView(change: { writable?: string[]; after?: string[] }): object {

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# restore.sh: puts the backup FROM=file.tar.gpg onto the machine of the stack STACK. It is decrypted here, with the key that your
+# gpg has, and sent to the machine as it comes. FORCE=yes replaces a homeserver that is in use. A stack's settings that lie
+# elsewhere are named by CONFIG_FILE. See docs/backup.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+main() {
+  stack=${STACK:-} from=${FROM:-} force=${FORCE:-}
+  [[ -n $stack && -n $from ]] || die "name the stack and the backup: make restore STACK=prod FROM=example.com-20260102T033000Z.tar.gpg"
+  [[ -r $from ]] || die "there is no file $from."
+  for program in pulumi gpg ssh tar; do
+    command -v "$program" >/dev/null || die "$program is missing here: install it."
+  done
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  read_manifest
+  prepare_ssh
+
+  server_name=$(setting serverName)
+  [[ $(said server_name) == "$server_name" ]] ||
+    die "$from is a backup of the homeserver $(said server_name), and the stack $stack is $server_name, whose users and rooms have that name in them."
+  printf 'the backup of %s from %s (Synapse %s, PostgreSQL %s): a database dump of %s bytes, %s media files of %s bytes\n' "$server_name" "$(said time)" \
+    "$(said synapse)" "$(($(said postgresql) / 10000))" "$(said database_bytes)" "$(said media_files)" "$(said media_bytes)"
+
+  on_machine test -x "$PROGRAM" ||
+    die "the machine cannot be reached, or has no $PROGRAM yet: run 'pulumi up --stack $stack' first, with backup.recipient set."
+  local words=()
+  [[ $force != yes ]] || words=(force)
+  # Before what may be gigabytes is sent for nothing.
+  restore check "${words[@]}" <"$work/manifest" || exit 1
+  decrypt | restore "${words[@]}" || die "the backup was not restored (see above)."
+  printf 'Now: pulumi up --stack %s, then log in. People stay logged in; the administrator has the password that the stack says.\n' "$stack"
+}
+
+PROGRAM=/usr/local/libexec/matrix-homeserver/restore
+
+die() {
+  printf 'restore: %s\n' "$*" >&2
+  exit 1
+}
+
+setting() {
+  pulumi config get --stack "$stack" ${CONFIG_FILE:+--config-file "$CONFIG_FILE"} --path "$1" 2>/dev/null || printf '%s' "${2-}"
+}
+
+decrypt() { gpg --quiet --decrypt -- "$from"; }
+
+# It is the first thing in the file; gpg is told to stop when it was read, and complains.
+read_manifest() {
+  decrypt 2>"$work/gpg" | tar --extract --to-stdout --occurrence=1 manifest >"$work/manifest" 2>/dev/null || true
+  [[ -s $work/manifest ]] || {
+    cat "$work/gpg" >&2
+    die "$from could not be decrypted (see above), or is no backup: gpg needs the private key that belongs to the stack's backup.recipient."
+  }
+}
+said() { sed -n "s/^$1=//p" "$work/manifest"; }
+
+# No other machine is trusted in the place of the one that the stack names.
+prepare_ssh() {
+  local key_file
+  user=$(setting host.user root)
+  address=$(setting host.address)
+  [[ -n $address ]] || die "the stack $stack names no machine (host.address)."
+  printf 'machine %s\n' "$(setting host.hostKey)" >"$work/known_hosts"
+  ssh_command=(ssh -T -p "$(setting host.port 22)" -l "$user" -o BatchMode=yes -o HostKeyAlias=machine -o StrictHostKeyChecking=yes
+    -o UserKnownHostsFile="$work/known_hosts" -o GlobalKnownHostsFile=/dev/null -o ServerAliveInterval=30 -o LogLevel=ERROR)
+  key_file=$(setting host.privateKeyFile)
+  [[ -z $key_file ]] || ssh_command+=(-i "$key_file" -o IdentitiesOnly=yes)
+  [[ $user == root ]] && as_root='' || as_root='sudo -n '
+}
+on_machine() { "${ssh_command[@]}" "$address" "$@" </dev/null; }
+# sudo closes all but the standard descriptors, and the program reads from another.
+restore() { "${ssh_command[@]}" "$address" "${as_root}bash -c 'exec $PROGRAM $* 3<&0'"; }
+
+main "$@"
