@@ -67,6 +67,8 @@ test_e2e() {
     failed=$((failed + 1))
     return
   fi
+  # What an operator opens a backup with.
+  need_tools gpg=gnupg
   say "running the tests that deploy to lab hosts..."
   jest e2e --runInBand
 }

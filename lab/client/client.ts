@@ -43,7 +43,7 @@ export class ClientError extends Error {
   override readonly name = "ClientError";
 
   constructor(
-    readonly step: "discovery" | "login" | "sending" | "reading" | "logout",
+    readonly step: "discovery" | "login" | "sending" | "reading" | "upload" | "download" | "logout",
     expected: string,
     instead: string,
     options?: ErrorOptions,
@@ -59,6 +59,7 @@ const READ_INTERVAL_MS = 250;
 const PAGE_EVENTS = 50;
 
 const wellKnown = z.object({ "m.homeserver": z.object({ base_url: z.url({ protocol: /^https$/ }) }) });
+const uploaded = z.object({ content_uri: z.string().startsWith("mxc://") });
 const textMessage = z.object({ body: z.string() });
 
 /**
@@ -179,6 +180,42 @@ export class LabClient {
     const body = await this.read(sent);
     if (body !== text) throw new ClientError("reading", JSON.stringify(text), `it was ${JSON.stringify(body)}`);
     return { ...sent, body };
+  }
+
+  /**
+   * Uploads a file. Log in first.
+   *
+   * @returns its `mxc:` URI
+   */
+  async upload(content: Uint8Array, type = "application/octet-stream"): Promise<string> {
+    const answer = await this.mediaRequest("upload", "/_matrix/media/v3/upload", {
+      method: "POST",
+      headers: { "Content-Type": type },
+      body: content,
+    });
+    const parsed = uploaded.safeParse(parseJson(await answer.text()));
+    if (!parsed.success) throw new ClientError("upload", "a content_uri", "there was none");
+    return parsed.data.content_uri;
+  }
+
+  /** The bytes of a file by its `mxc:` URI. Log in first. */
+  async download(uri: string): Promise<Buffer> {
+    const path = `/_matrix/client/v1/media/download/${uri.replace(/^mxc:\/\//, "")}`;
+    return Buffer.from(await (await this.mediaRequest("download", path, {})).arrayBuffer());
+  }
+
+  /** The access token of the session that `login` opened last. */
+  get accessToken(): string | null {
+    return this.session?.getAccessToken() ?? null;
+  }
+
+  private async mediaRequest(step: "upload" | "download", path: string, init: RequestInit): Promise<Response> {
+    if (!this.session) throw new ClientError(step, "a session", "nobody is logged in");
+    const url = this.session.getHomeserverUrl() + path;
+    const headers = { ...(init.headers as Record<string, string>), Authorization: `Bearer ${this.accessToken ?? ""}` };
+    const answer = await attempt(step, `an answer from ${url}`, () => this.fetch(url, { ...init, headers }));
+    if (answer.status !== 200) throw new ClientError(step, `status 200 from ${url}`, `it was ${answer.status}`);
+    return answer;
   }
 
   /** Ends the user's sessions on the server, so that their access tokens are worth nothing any more. */

@@ -1,7 +1,8 @@
 /* A homeserver whose database is on another machine, which somebody else keeps: here a second lab host. */
 import { issue } from "./certificates";
-import { Deployment } from "./deployment";
+import { Deployment, proveServing } from "./deployment";
 import { LabHost } from "./host";
+import { Operator } from "./operator";
 import { failureOf } from "./stack";
 
 jest.setTimeout(300_000);
@@ -86,4 +87,30 @@ it("serves a client, over TLS, with nothing of PostgreSQL's server on the homese
 
 it("is not changed by a second update", async () => {
   expect((await deployment.stack.up()).changes).toEqual({});
+});
+
+it("is saved with a backup, and replaced by it as a whole", async () => {
+  const operator = await Operator.create();
+  const client = await deployment.client();
+  try {
+    await deployment.stack.set({ "backup.recipient": operator.publicKey });
+    await deployment.stack.up();
+    await client.login();
+    const before = await proveServing(client);
+    await deployment.host.run("systemctl start matrix-homeserver-backup");
+    const after = await proveServing(client);
+    // A table that the backup knows nothing of would be in the way of a later release of Synapse.
+    await server.sql("SET ROLE synapse; CREATE TABLE public.of_a_newer_release (id bigserial)");
+
+    const { stdout } = await deployment.host.login("sudo -n bash -c 'base64 /var/backups/matrix-homeserver/*.tar.gpg'");
+    const file = await operator.save("backup.tar.gpg", Buffer.from(stdout, "base64"));
+    const restored = await deployment.stack.tool("restore.sh", { ...operator.env, FROM: file, FORCE: "yes" });
+    expect({ ...restored, stderr: "" }).toMatchObject({ code: 0 });
+    expect(await client.read(before)).toMatch(/^still here/);
+    expect(await server.sql(`SELECT count(*) FROM rooms WHERE room_id = '${after.roomId}'`)).toBe("0");
+    expect(await server.sql("SELECT to_regclass('of_a_newer_release') IS NULL")).toBe("t");
+  } finally {
+    await client.close();
+    await operator.remove();
+  }
 });

@@ -133,6 +133,15 @@ export class Stack {
     return await this.update(["destroy", "--yes", "--skip-preview"]);
   }
 
+  /** Runs a program in tools/ as an operator of this stack would. */
+  async tool(file: string, env: Readonly<Record<string, string>>): Promise<Outcome> {
+    return await run("bash", [`tools/${file}`], {
+      cwd: REPOSITORY,
+      env: { ...this.env, STACK: this.name, CONFIG_FILE: this.configFile, ...env },
+      timeoutSeconds: UPDATE_SECONDS,
+    });
+  }
+
   /** The outputs, secrets included. */
   async outputs(): Promise<unknown> {
     const args = ["stack", "output", "--json", "--show-secrets", "--stack", this.name];
