@@ -7,6 +7,8 @@ const common = {
   transformIgnorePatterns: [
     "/node_modules/(?!(matrix-js-sdk|matrix-events-sdk|matrix-widget-api|oidc-client-ts|jwt-decode|uuid|p-retry|is-network-error|@matrix-org|bs58|base-x|another-json|sdp-transform|unhomoglyph)/)",
   ],
+  // The temporary folder of a test run goes with it; what was compiled is for the next one.
+  cacheDirectory: "<rootDir>/node_modules/.cache/jest",
   modulePathIgnorePatterns: ["<rootDir>/.lab/"],
 };
 
