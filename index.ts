@@ -11,6 +11,7 @@ import { HealthCheck } from "./components/HealthCheck";
 import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
 import { nginxSize } from "./components/homeserverSettings";
 import { Host } from "./components/Host";
+import { nextSteps } from "./components/nextSteps";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
@@ -211,7 +212,13 @@ async function program() {
     /** The machine. */
     hostAddress: settings.host.address,
     /** What an operator does next. */
-    nextSteps: nextSteps(settings, servedNames, serverName),
+    nextSteps: nextSteps({
+      address: settings.host.address,
+      serverName,
+      servedNames,
+      isSelfSigned: settings.tls.mode === "selfsigned",
+      hasBackups: settings.backup !== undefined,
+    }),
   };
 }
 
@@ -219,30 +226,4 @@ export = () => plainly(program);
 
 function databaseAddress({ host, port, name, user, tlsMode }: NonNullable<Settings["database"]>): DatabaseAddress {
   return { host, port, name, user, sslMode: tlsMode };
-}
-
-function nextSteps(
-  { host: { address }, tls, backup }: Pick<Settings, "host" | "tls" | "backup">,
-  servedNames: readonly string[],
-  serverName: string,
-): string {
-  return [
-    `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
-    ...(servedNames.includes(serverName)
-      ? []
-      : [
-          `Let the site of ${serverName} answer /.well-known/matrix/client and /server with the outputs wellKnownClient and wellKnownServer.`,
-        ]),
-    ...(tls.mode === "selfsigned"
-      ? [
-          "Give clients the authority: pulumi stack output caCertificate > ca.pem; set tls.mode for a certificate that everybody trusts.",
-        ]
-      : []),
-    ...(backup === undefined
-      ? ["Warning: there are no backups. Set backup.recipient; docs/backup.md says how."]
-      : ["Keep the private key of backup.recipient in two places, neither of them this machine."]),
-    "Log in as adminUserId with: pulumi stack output adminPassword --show-secrets",
-  ]
-    .map((step, index) => `${index + 1}. ${step}`)
-    .join("\n");
 }

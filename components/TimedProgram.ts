@@ -33,9 +33,7 @@ export interface TimedProgramArgs {
 /** A program that the machine itself runs by the clock, so that no update has to be made for it; and can be run by hand. */
 export class TimedProgram extends pulumi.ComponentResource {
   constructor(name: string, args: TimedProgramArgs, opts?: pulumi.ComponentResourceOptions) {
-    // Its first use gave it its first name; made anew under another, the old one's removal would take the new one's files.
-    const aliases = [{ type: "matrix-homeserver:index:CertificateRenewal" }];
-    super("matrix-homeserver:index:TimedProgram", name, {}, { ...opts, aliases });
+    super("matrix-homeserver:index:TimedProgram", name, {}, opts);
     const { host, unit, description } = args;
     const program = `${LIBEXEC}/${args.program ?? unit}`;
     const first = { parent: this, dependsOn: dependencies(opts) };

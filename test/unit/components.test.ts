@@ -810,11 +810,6 @@ describe("TimedProgram", () => {
     ]);
     expect(deployment.get("it").outputs).toEqual({});
   });
-
-  it("is known by the name that it had first, so that an update does not remove what it just made", async () => {
-    const deployment = await deployAlone(COMPONENTS.TimedProgram);
-    expect(JSON.stringify(deployment.get("it").options)).toContain("matrix-homeserver:index:CertificateRenewal");
-  });
 });
 
 describe("Backup", () => {

@@ -1,0 +1,34 @@
+/** What the advice depends on. */
+export interface Situation {
+  /** Address of the machine. */
+  readonly address: string;
+  /** The name in user ids, and the names that nginx on the machine answers for. */
+  readonly serverName: string;
+  readonly servedNames: readonly string[];
+  /** Whether clients have to be given the authority of the certificate. */
+  readonly isSelfSigned: boolean;
+  readonly hasBackups: boolean;
+}
+
+/** What an operator does after an update, a numbered line a step. Pure. */
+export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasBackups }: Situation): string {
+  return [
+    `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
+    ...(servedNames.includes(serverName)
+      ? []
+      : [
+          `Let the site of ${serverName} answer /.well-known/matrix/client and /server with the outputs wellKnownClient and wellKnownServer.`,
+        ]),
+    ...(isSelfSigned
+      ? [
+          "Give clients the authority: pulumi stack output caCertificate > ca.pem; set tls.mode for a certificate that everybody trusts.",
+        ]
+      : []),
+    hasBackups
+      ? "Keep the private key of backup.recipient in two places, neither of them this machine."
+      : "Warning: there are no backups. Set backup.recipient; docs/backup.md says how.",
+    "Log in as adminUserId with: pulumi stack output adminPassword --show-secrets",
+  ]
+    .map((step, index) => `${index + 1}. ${step}`)
+    .join("\n");
+}
