@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
@@ -45,11 +46,7 @@ export class AcmeCertificate extends pulumi.ComponentResource {
     const first = { parent: this, dependsOn: dependencies(opts) };
     const link = `${HOME}/certbot`;
 
-    const packages = new RemoteScript(
-      `${name}-packages`,
-      { host, script: "packages.sh", variables: { MODULES: "", PACKAGES: args.pythonPackage, GROUPS_WANTED: "" } },
-      first,
-    );
+    const packages = new Packages(`${name}-packages`, { host, packages: [args.pythonPackage] }, first);
     const requirements = new RemoteFile(
       `${name}-requirements`,
       { host, path: `${HOME}/certbot-requirements.txt`, content: lock },

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import { DATA, LIBEXEC, type Machine, STATE } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
 import { programText, RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
@@ -56,11 +57,7 @@ export class Backup extends pulumi.ComponentResource {
       PYTHON: `${args.link}/bin/python`,
     };
 
-    const packages = new RemoteScript(
-      `${name}-packages`,
-      { host, script: "packages.sh", variables: { MODULES: "", PACKAGES: "gnupg2 tar", GROUPS_WANTED: "" } },
-      first,
-    );
+    const packages = new Packages(`${name}-packages`, { host, packages: ["gnupg2", "tar"] }, first);
     const recipient = new RemoteFile(
       `${name}-recipient`,
       {

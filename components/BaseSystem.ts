@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { STATE, type Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteScript } from "./RemoteScript";
 
 /** Names what was closed before, and is closed again when it is no longer wanted. */
@@ -25,9 +26,9 @@ export class BaseSystem extends pulumi.ComponentResource {
     super("matrix-homeserver:index:BaseSystem", name, {}, opts);
     const { host, open, selinuxBooleans = [], selinuxWebPorts = [] } = args;
 
-    const packages = new RemoteScript(
+    const packages = new Packages(
       `${name}-packages`,
-      { host, script: "packages.sh", variables: { MODULES: "", PACKAGES: "firewalld", GROUPS_WANTED: "" } },
+      { host, packages: ["firewalld"] },
       { parent: this, dependsOn: dependencies(opts) },
     );
     new RemoteScript(

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 
@@ -35,17 +36,9 @@ export class ExternalDatabase extends pulumi.ComponentResource {
     const first = { parent: this, dependsOn: dependencies(opts) };
     this.address = { ...args.address, ...rootCertificate(args.address.sslMode, ca) };
 
-    const packages = new RemoteScript(
+    const packages = new Packages(
       `${name}-packages`,
-      {
-        host,
-        script: "packages.sh",
-        variables: {
-          MODULES: pulumi.interpolate`postgresql:${args.stream}`,
-          PACKAGES: "postgresql",
-          GROUPS_WANTED: "",
-        },
-      },
+      { host, module: pulumi.interpolate`postgresql:${args.stream}`, packages: ["postgresql"] },
       first,
     );
     const authority =

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import type { Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
@@ -52,13 +53,9 @@ export class NginxProxy extends pulumi.ComponentResource {
     super("matrix-homeserver:index:NginxProxy", name, {}, opts);
     const { host, certificate, wellKnown } = args;
 
-    const packages = new RemoteScript(
+    const packages = new Packages(
       `${name}-packages`,
-      {
-        host,
-        script: "packages.sh",
-        variables: { MODULES: pulumi.interpolate`nginx:${args.stream}`, PACKAGES: "nginx", GROUPS_WANTED: "" },
-      },
+      { host, module: pulumi.interpolate`nginx:${args.stream}`, packages: ["nginx"] },
       { parent: this, dependsOn: dependencies(opts) },
     );
     const site = new RemoteFile(

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteScript } from "./RemoteScript";
 
 /** Arguments of {@link PostgresDb}. */
@@ -28,16 +29,12 @@ export class PostgresDb extends pulumi.ComponentResource {
     const { host, database = "synapse", role = "synapse" } = args;
     this.address = { host: "127.0.0.1", port: 5432, name: database, user: role };
 
-    const packages = new RemoteScript(
+    const packages = new Packages(
       `${name}-packages`,
       {
         host,
-        script: "packages.sh",
-        variables: {
-          MODULES: pulumi.interpolate`postgresql:${args.stream}`,
-          PACKAGES: "postgresql-server postgresql",
-          GROUPS_WANTED: "",
-        },
+        module: pulumi.interpolate`postgresql:${args.stream}`,
+        packages: ["postgresql-server", "postgresql"],
       },
       { parent: this, dependsOn: dependencies(opts) },
     );

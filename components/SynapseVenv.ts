@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
+import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
@@ -55,19 +56,15 @@ export class SynapseVenv extends pulumi.ComponentResource {
     this.link = `${user.home}/env`;
     this.release = python.apply((command) => `${releases}/${version}-${fingerprint(lock, command)}`);
 
-    const packages = new RemoteScript(
+    const packages = new Packages(
       `${name}-packages`,
-      {
-        host,
-        script: "packages.sh",
-        variables: {
-          MODULES: "",
-          PACKAGES: buildFromSource
-            ? pulumi.interpolate`${args.pythonPackage} ${args.pythonPackage}-devel ${BUILD_PACKAGES.join(" ")}`
-            : args.pythonPackage,
-          GROUPS_WANTED: buildFromSource ? "Development Tools" : "",
-        },
-      },
+      buildFromSource
+        ? {
+            host,
+            packages: [args.pythonPackage, pulumi.interpolate`${args.pythonPackage}-devel`, ...BUILD_PACKAGES],
+            group: "Development Tools",
+          }
+        : { host, packages: [args.pythonPackage] },
       { parent: this, dependsOn: dependencies(opts) },
     );
     const requirements = new RemoteFile(
