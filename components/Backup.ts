@@ -5,7 +5,7 @@ import { DATA, LIBEXEC, type Machine, STATE } from "./Machine";
 import { dependencies } from "./options";
 import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
-import { programText, RemoteScript } from "./RemoteScript";
+import { programText } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
 import { TimedProgram } from "./TimedProgram";
 
