@@ -69,7 +69,7 @@ export function parseSettings(raw: Readonly<Record<string, string>>, surrounding
   const right = inspect(settingsSchema, given, [], {
     report: (problem) => problems.push(problem),
     isSecret: (name) => secretKeys?.has(name) ?? false,
-    machine: machineOf(given),
+    machine: secretKeys?.has("host") === true ? "ADDRESS" : machineOf(given),
   });
   const verdict = checkTogether({ given, settings: right as Circumstances["settings"], isSecret, now });
   problems.push(...verdict.problems);
@@ -80,7 +80,7 @@ export function parseSettings(raw: Readonly<Record<string, string>>, surrounding
   };
 }
 
-/** The machine as ssh-keyscan takes it, as far as the stack says it. */
+/** The machine as ssh-keyscan takes it, as far as the stack says it. Not to be shown where that is encrypted. */
 function machineOf(given: Tree): string {
   const [address, port] = [valueAt(given, ["host", "address"]), valueAt(given, ["host", "port"])];
   const option = Number.isInteger(port) && port !== 22 ? `-p ${String(port)} ` : "";

@@ -25,6 +25,8 @@ main() {
   done
   cd "$(lab_root)"
   E2E_TMP=$(mktemp -d)
+  # Some tests work as another account, which has to get to its files, and nothing else.
+  chmod 711 "$E2E_TMP"
   # What others put into the temporary folder, and an interrupted run leaves there, goes with it.
   export E2E_TMP TMPDIR=$E2E_TMP
   trap clean_up EXIT

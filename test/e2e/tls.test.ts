@@ -113,7 +113,13 @@ describe("from a file", () => {
     const processes = await host.processes();
     await stack.set({ "tls.certificate": second.certificate, "tls.ca": second.ca });
     await stack.setSecret("tls.key", second.key);
-    expect(changed(await stack.up())).toEqual(["health-client", "nginx-activation", "tls-certificate", "tls-key"]);
+    expect(changed(await stack.up())).toEqual([
+      "health-client",
+      "nginx-activation",
+      "tls-certificate",
+      "tls-key",
+      "tls-provided-ca",
+    ]);
     expect((await served()).fingerprint256).not.toBe(fingerprint256);
     expect(await host.processes()).toEqual(processes);
     expect(await host.run("stat -c '%a %U' /etc/pki/matrix-homeserver/provided.key")).toBe("600 root");

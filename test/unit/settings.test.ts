@@ -834,6 +834,14 @@ describe("no message has a secret in it", () => {
     fc.constantFrom<unknown>(`-----BEGIN CERTIFICATE-----\n${MARK}\n-----END CERTIFICATE-----`, `${MARK}:22`),
   );
 
+  test("when the machine is encrypted, and a command to look at it is shown", () => {
+    const stack = { ...minimal, host: { ...host, address: "chat.secret.example", hostKey: "no key" } };
+    const result = parse(stack, new Set(["host", "dbPassword"]));
+    const said = "problems" in result ? result.problems.join("\n") : "";
+    expect(said).toContain("ssh-keyscan -t ed25519 ADDRESS");
+    expect(said).not.toContain("chat.secret.example");
+  });
+
   test("when all of the stack is encrypted", () => {
     const every = new Set(paths.map(([name]) => name ?? ""));
     fc.assert(
