@@ -9,6 +9,8 @@ if systemctl is-active -q nginx; then
   quietly systemctl reload nginx || fail "nginx did not reload: see 'journalctl -u nginx' on the machine"
 else
   say "starting nginx"
-  quietly systemctl start nginx ||
+  # systemd that looks at nginx's PID file between its making and its filling waits for it until it gives up, with nothing
+  # wrong: once more, then.
+  quietly timeout 30 systemctl start nginx || quietly systemctl restart nginx ||
     fail "nginx did not start: see 'journalctl -u nginx'; when another program has port 80 or 443 ('ss -ltnp'), stop that first"
 fi
