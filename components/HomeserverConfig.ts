@@ -52,8 +52,6 @@ export class HomeserverConfig extends pulumi.ComponentResource {
   readonly files: StagedFile[];
   /** Changes with the secrets that Synapse reads at its start, and tells nothing about them. */
   readonly secretsRevision: pulumi.Output<string>;
-  /** Lets whoever has it register accounts. Secret. */
-  readonly registrationSharedSecret: pulumi.Output<string>;
 
   constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HomeserverConfig", name, {}, opts);
@@ -75,7 +73,6 @@ export class HomeserverConfig extends pulumi.ComponentResource {
     const secret = (suffix: string) =>
       new random.RandomPassword(`${name}-${suffix}`, { length: 50, special: false }, { parent: this });
     const [registration, macaroon, form] = [secret("registration"), secret("macaroon"), secret("form")];
-    this.registrationSharedSecret = registration.result;
     // Nobody guesses 50 random letters from their hash.
     this.secretsRevision = pulumi.unsecret(
       pulumi.all([registration.result, macaroon.result, form.result]).apply((secrets) => fingerprint(...secrets)),

@@ -15,7 +15,7 @@ each_file() {
 
 put() { # SOURCE LIVE OWNER MODE
   write_as "${3%%:*}" "$4" "$2" <"$1"
-  if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -F "$2"; fi
+  relabel "$2"
 }
 keep() { install -m 0600 "$2" "$KEEP.new/$(basename "$2")"; }
 put_back() { put "$KEEP/$(basename "$2")" "$2" "$3" "$4"; }

@@ -19,7 +19,6 @@ set_mark() {
 }
 
 as_service() { runuser -u "$RUN_AS" -- "$@"; }
-literal() { printf "'%s'" "${1//\'/\'\'}"; }
 
 passfile=$(mktemp /run/matrix-homeserver.XXXXXX)
 trap 'rm -f "$passfile"' EXIT

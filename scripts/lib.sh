@@ -38,6 +38,14 @@ pgpass_field() {
   printf '%s' "${escaped//:/\\:}"
 }
 
+# A value as a text in SQL.
+literal() { printf "'%s'" "${1//\'/\'\'}"; }
+
+# relabel [-R] PATH...: what was moved or written gets the SELinux label of its place, where SELinux is on.
+relabel() {
+  if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -F "$@"; fi
+}
+
 # What firewall-cmd calls an item of its own: a port is written with its protocol.
 firewall_kind() {
   case $1 in

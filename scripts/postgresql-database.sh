@@ -4,7 +4,6 @@ set -euo pipefail
 : "${ROLE:?}" "${DATABASE:?}" "${PASSWORD:?}"
 
 sql() { runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 "$@"; }
-literal() { printf "'%s'" "${1//\'/\'\'}"; }
 
 role=$(literal "$ROLE") database=$(literal "$DATABASE") password=$(literal "$PASSWORD")
 

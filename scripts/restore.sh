@@ -26,7 +26,6 @@ flock -n 9 || fail "a backup is being made or restored already: let it finish ('
 as_service() { (cd "$HOME_FOLDER" && runuser -u "$RUN_AS" -- "$@"); }
 psql() { as_service psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" "$@"; }
 sql() { psql -c "$1" || fail "the database does not answer (see above)"; }
-literal() { printf "'%s'" "${1//\'/\'\'}"; }
 said() { sed -n "s/^$1=//p" "$new/manifest"; }
 answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
 start() {
@@ -172,7 +171,7 @@ for item in media_store "$key"; do
   [[ $item == "$key" ]] && from=configuration/$key || from=$item
   mv -T "$new/$from" "$HOME_FOLDER/$item"
 done
-if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -RF "$HOME_FOLDER/media_store" "$HOME_FOLDER/$key"; fi
+relabel -R "$HOME_FOLDER/media_store" "$HOME_FOLDER/$key"
 tell "starting Synapse"
 start || undo "Synapse did not start with what was restored"
 sync -f "$HOME_FOLDER"

@@ -5,7 +5,7 @@ set -euo pipefail
 : "${NAMES:?space-separated DNS names}" "${FOLDER:?}" "${WEBROOT:?}"
 
 install -d -m 0755 "$FOLDER" "$WEBROOT"
-if command -v selinuxenabled >/dev/null && selinuxenabled; then restorecon -RF "$(dirname "$WEBROOT")"; fi
+relabel -R "$(dirname "$WEBROOT")"
 cd "$FOLDER"
 if [[ -s acme.crt && -s acme.key ]]; then exit 0; fi
 

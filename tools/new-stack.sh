@@ -3,6 +3,8 @@
 # beforehand: SERVER_NAME, ADDRESS, LOGIN_USER, PORT, KEY_FILE. The host key is shown, to be compared with the machine's own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tools/lib.sh
+. tools/lib.sh
 
 main() {
   local stack=${1:-} server_name address user port key_file host_key password
@@ -41,11 +43,6 @@ Then:
   pulumi preview --stack $stack
   pulumi up --stack $stack
 NEXT
-}
-
-die() {
-  printf 'new-stack: %s\n' "$*" >&2
-  exit 1
 }
 
 # answer VARIABLE QUESTION DEFAULT: what was set beforehand, else what the person types, else the default.

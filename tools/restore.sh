@@ -4,14 +4,14 @@
 # elsewhere are named by CONFIG_FILE. See docs/backup.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tools/lib.sh
+. tools/lib.sh
 
 main() {
   stack=${STACK:-} from=${FROM:-} force=${FORCE:-}
   [[ -n $stack && -n $from ]] || die "name the stack and the backup: make restore STACK=prod FROM=example.com-20260102T033000Z.tar.gpg"
   [[ -r $from ]] || die "there is no file $from."
-  for program in pulumi gpg ssh tar; do
-    command -v "$program" >/dev/null || die "$program is missing here: install it."
-  done
+  need pulumi gpg ssh tar
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   read_manifest
@@ -35,15 +35,6 @@ main() {
 
 PROGRAM=/usr/local/libexec/matrix-homeserver/restore
 
-die() {
-  printf 'restore: %s\n' "$*" >&2
-  exit 1
-}
-
-setting() {
-  pulumi config get --stack "$stack" ${CONFIG_FILE:+--config-file "$CONFIG_FILE"} --path "$1" 2>/dev/null || printf '%s' "${2-}"
-}
-
 decrypt() { gpg --quiet --decrypt -- "$from"; }
 
 # It is the first thing in the file; gpg is told to stop when it was read, and complains.
@@ -56,21 +47,7 @@ read_manifest() {
 }
 said() { sed -n "s/^$1=//p" "$work/manifest"; }
 
-# No other machine is trusted in the place of the one that the stack names.
-prepare_ssh() {
-  local key_file
-  user=$(setting host.user root)
-  address=$(setting host.address)
-  [[ -n $address ]] || die "the stack $stack names no machine (host.address)."
-  printf 'machine %s\n' "$(setting host.hostKey)" >"$work/known_hosts"
-  ssh_command=(ssh -T -p "$(setting host.port 22)" -l "$user" -o BatchMode=yes -o HostKeyAlias=machine -o StrictHostKeyChecking=yes
-    -o UserKnownHostsFile="$work/known_hosts" -o GlobalKnownHostsFile=/dev/null -o ServerAliveInterval=30 -o LogLevel=ERROR)
-  key_file=$(setting host.privateKeyFile)
-  [[ -z $key_file ]] || ssh_command+=(-i "$key_file" -o IdentitiesOnly=yes)
-  [[ $user == root ]] && as_root='' || as_root='sudo -n '
-}
-on_machine() { "${ssh_command[@]}" "$address" "$@" </dev/null; }
 # sudo closes all but the standard descriptors, and the program reads from another.
-restore() { "${ssh_command[@]}" "$address" "${as_root}bash -c 'exec $PROGRAM $* 3<&0'"; }
+restore() { as_root "bash -c 'exec $PROGRAM $* 3<&0'"; }
 
 main "$@"

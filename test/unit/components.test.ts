@@ -593,7 +593,6 @@ describe("HomeserverConfig", () => {
       const host = fakeMachine();
       const user = new SystemUser("user", { host, userName: "synapse", home: "/opt/synapse" });
       const config = COMPONENTS.HomeserverConfig({ host, user, fact: known, opts: {} });
-      expect(await pulumi.isSecret(config.registrationSharedSecret)).toBe(true);
       expect(await pulumi.isSecret(config.secretsRevision)).toBe(false);
       config.secretsRevision.apply((text) => (revision = text));
       expect(config.files.map(({ path, reloadable }) => [path, reloadable])).toEqual([
