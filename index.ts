@@ -84,6 +84,7 @@ async function program() {
       logLevel: settings.synapse.logLevel,
       settings: settings.homeserver,
       secretSettings: settings.homeserverIsSecret,
+      rotate: settings.rotate,
     },
     { dependsOn: venv },
   );

@@ -35,6 +35,18 @@ export interface HomeserverConfigArgs {
   readonly settings?: HomeserverSettings;
   /** Whether one of them is a secret, so that homeserver.yaml is not to be shown in a preview. Default: false. */
   readonly secretSettings?: boolean;
+  /** Any text for each of Synapse's own secrets: with another text it is made anew. Default: none, and they stay. */
+  readonly rotate?: SecretRotation;
+}
+
+/** A text for each of the secrets that Synapse has to itself. */
+export interface SecretRotation {
+  /** Of what accounts are registered with on the machine. */
+  readonly registrationSecret?: string;
+  /** Of what signs guests' access tokens, the cookies of single sign-on and the links in e-mails. */
+  readonly macaroonSecret?: string;
+  /** Of what signs links to forms. */
+  readonly formSecret?: string;
 }
 
 /** A part of homeserver.yaml. */
@@ -55,7 +67,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
 
   constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HomeserverConfig", name, {}, opts);
-    const { host, user, serverName, database, logLevel = "WARNING", settings = {} } = args;
+    const { host, user, serverName, database, logLevel = "WARNING", settings = {}, rotate = {} } = args;
     const folder = user.home;
     const afterUser = { parent: this, dependsOn: [user] };
     this.path = `${folder}/homeserver.yaml`;
@@ -70,9 +82,15 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       afterUser,
     );
 
-    const secret = (suffix: string) =>
-      new random.RandomPassword(`${name}-${suffix}`, { length: 50, special: false }, { parent: this });
-    const [registration, macaroon, form] = [secret("registration"), secret("macaroon"), secret("form")];
+    const secret = (suffix: string, rotation: string | undefined) =>
+      new random.RandomPassword(
+        `${name}-${suffix}`,
+        { length: 50, special: false, ...(rotation !== undefined && { keepers: { rotation } }) },
+        { parent: this },
+      );
+    const registration = secret("registration", rotate.registrationSecret);
+    const macaroon = secret("macaroon", rotate.macaroonSecret);
+    const form = secret("form", rotate.formSecret);
     // Nobody guesses 50 random letters from their hash.
     this.secretsRevision = pulumi.unsecret(
       pulumi.all([registration.result, macaroon.result, form.result]).apply((secrets) => fingerprint(...secrets)),

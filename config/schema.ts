@@ -244,6 +244,26 @@ const backup = z.strictObject({
   ),
 });
 
+/** What makes one of Synapse's own secrets anew. */
+const rotation = (description: string) =>
+  documented(matching(/^\S(.*\S)?$/, "must be a text of one line, such as a date").optional(), {
+    description,
+    example: "2026-11-25",
+    fallback: "it stays as it was made",
+  });
+
+const rotate = z.strictObject({
+  registrationSecret: rotation(
+    "registration_shared_secret, which registers accounts on the machine. Who had the old one cannot register with it any more; nobody else notices.",
+  ),
+  macaroonSecret: rotation(
+    "macaroon_secret_key. People stay logged in. Guests are logged out, logins under way at a single sign-on provider start again, and links to end e-mail notifications in mails that were sent go dead.",
+  ),
+  formSecret: rotation(
+    "form_secret. Links to the terms of use (consent) that were sent go dead; Synapse sends new ones.",
+  ),
+});
+
 /** All settings of a stack, by the names that `pulumi config set` takes. */
 export const settingsSchema = z.strictObject({
   serverName: documented(text(serverNameProblem), {
@@ -275,6 +295,10 @@ export const settingsSchema = z.strictObject({
   backup: documented(backup.optional(), {
     description: "Encrypted backups, made by the machine itself. See docs/backup.md.",
     fallback: "no backups",
+  }),
+  rotate: documented(rotate.prefault({}), {
+    description:
+      "Synapse's own secrets: one whose text here is another than before, any text, is made anew. Synapse restarts. See docs/rotation.md.",
   }),
   homeserver: documented(z.record(z.string(), z.unknown()).default({}), {
     description: "Any other setting of homeserver.yaml, by Synapse's own names; merged over the program's.",

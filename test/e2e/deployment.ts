@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { LabClient, type SentMessage } from "../../lab/client/client";
+import { ask } from "./ask";
 import { type HostKind, LabHost } from "./host";
 import { Stack } from "./stack";
 
@@ -91,4 +92,32 @@ export async function stackFor(host: LabHost, name: string, serverName: string):
 /** The client's session goes on: a message gets through nginx and Synapse into the database, and one comes back. */
 export async function proveServing(client: LabClient): Promise<SentMessage> {
   return await client.send(`still here at ${new Date().toISOString()}`);
+}
+
+/** Asks as a client would, ten times a second, while `action` goes on; for how many seconds there was no answer in between. */
+export async function outage(
+  { baseUrl, hostAddress, caCertificate }: Outputs,
+  action: () => Promise<unknown>,
+): Promise<number> {
+  let going = true;
+  const isGoing = () => going;
+  let failedMs = 0;
+  const asking = (async () => {
+    while (isGoing()) {
+      const started = Date.now();
+      const works = await ask(`${baseUrl}/_matrix/client/versions`, hostAddress, caCertificate).then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (!works) failedMs += Date.now() - started;
+    }
+  })();
+  try {
+    await action();
+  } finally {
+    going = false;
+    await asking;
+  }
+  return failedMs / 1000;
 }

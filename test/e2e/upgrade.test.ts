@@ -1,6 +1,6 @@
 /* Another release of Synapse: beside the running one, checked, in its place, and back again when it does not answer. */
 import { ask } from "./ask";
-import { Deployment, type Outputs } from "./deployment";
+import { Deployment, type Outputs, outage } from "./deployment";
 import { changed, failureOf } from "./stack";
 
 jest.setTimeout(300_000);
@@ -31,35 +31,6 @@ async function running(): Promise<string> {
   return (JSON.parse(answer.body) as { server: { version: string } }).server.version;
 }
 
-/** Asks as a client would, ten times a second, while `action` goes on; for how many seconds there was no answer in between. */
-async function outage(action: () => Promise<unknown>): Promise<number> {
-  let going = true;
-  const isGoing = () => going;
-  let failedMs = 0;
-  const asking = (async () => {
-    while (isGoing()) {
-      const started = Date.now();
-      const works = await ask(
-        `${outputs.baseUrl}/_matrix/client/versions`,
-        outputs.hostAddress,
-        outputs.caCertificate,
-      ).then(
-        ({ status }) => status === 200,
-        () => false,
-      );
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      if (!works) failedMs += Date.now() - started;
-    }
-  })();
-  try {
-    await action();
-  } finally {
-    going = false;
-    await asking;
-  }
-  return failedMs / 1000;
-}
-
 it("takes the place of the older one, and what was written before is there", async () => {
   const { stack } = deployment;
   expect(await running()).toBe(OLDER);
@@ -78,7 +49,7 @@ it("takes the place of the older one, and what was written before is there", asy
     "synapse-schema-check",
     "synapse-service-activation",
   ]);
-  const seconds = await outage(() => stack.up());
+  const seconds = await outage(outputs, () => stack.up());
   // What the whole update takes must not be what clients wait: only the service's restart is.
   console.log(`clients had no answer for ${seconds.toFixed(1)} s of the upgrade`);
   expect(await running()).toBe(NEWER);

@@ -239,6 +239,12 @@ describe("a change", () => {
   });
 });
 
+test("a secret of Synapse's is made for a text only where the stack has one", async () => {
+  const deployment = await up({ ...SETTINGS, rotate: { formSecret: "2026-11-25" } });
+  expect(deployment.get("homeserver-form").inputs.keepers).toEqual({ rotation: "2026-11-25" });
+  expect(Object.keys(deployment.get("homeserver-macaroon").inputs)).not.toContain("keepers");
+});
+
 describe("a stack with a certificate and an administrator's password of its own", () => {
   const [certificate, key] = makeCertificate("chat.example.com", "example.com");
   let deployment: Deployment;

@@ -654,7 +654,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, rotate, homeserver; take it away with: pulumi config rm frobnicate",
   ],
   [
     "what every object has",
@@ -1074,6 +1074,25 @@ describe("readSettings", () => {
       "nginx.adminNetworks[0] lets the whole internet reach Synapse's admin API: name the networks that need it",
     );
     warn.mockRestore();
+  });
+});
+
+describe("rotate", () => {
+  test("is nothing unless it is set, and any text", () => {
+    expect(settingsOf(minimal).rotate).toEqual({});
+    expect(settingsOf({ ...minimal, rotate: { formSecret: " after the leak " } }).rotate).toEqual({
+      formSecret: "after the leak",
+    });
+  });
+
+  test.each([
+    ["formSecret", "one\ntwo", "rotate.formSecret must be a text of one line, such as a date"],
+    ["macaroonSecret", 2, "rotate.macaroonSecret must be a text, not a number: put it in quotes"],
+    ["signingKey", "now", "rotate.signingKey is not a setting"],
+  ])("refuses %s %j", (name, text, sentence) => {
+    const [problem = "", ...more] = problemsOf({ ...minimal, rotate: { [name]: text } });
+    expect(more).toEqual([]);
+    expect(problem).toContain(sentence);
   });
 });
 
