@@ -37,8 +37,14 @@ export interface StateResource {
   readonly outputs: Readonly<Record<string, unknown>>;
 }
 
+/** A folder with a Pulumi.yaml, and the name in it. */
+export interface Program {
+  readonly folder: string;
+  readonly project: string;
+}
+
 const UPDATE_SECONDS = 300;
-const PROJECT = "matrix-homeserver";
+const HOMESERVER: Program = { folder: REPOSITORY, project: "matrix-homeserver" };
 
 const metadata = z.object({ metadata: z.object({ op: z.string(), urn: z.string() }) });
 const engineEvent = z.object({
@@ -62,7 +68,7 @@ const stateResource = z.object({
 const exported = z.object({ deployment: z.object({ resources: z.array(stateResource).optional() }) });
 
 /**
- * A stack of the program under test, run by the real `pulumi`. Its state and its configuration lie in a folder of its own, so
+ * A stack of the program under test, or of another one, run by the real `pulumi`. Its state and its configuration lie in a folder of its own, so
  * that stacks run side by side and nothing lands in the repository.
  */
 export class Stack {
@@ -77,9 +83,10 @@ export class Stack {
     /** Its state, its configuration. */
     readonly folder: string,
     private readonly env: NodeJS.ProcessEnv,
+    private readonly program: Program,
   ) {}
 
-  static async create(name: string): Promise<Stack> {
+  static async create(name: string, program = HOMESERVER): Promise<Stack> {
     const folder = await mkdtemp(join(process.env.E2E_TMP ?? tmpdir(), `${name}-`));
     await mkdir(join(folder, "state"));
     const env = {
@@ -90,9 +97,9 @@ export class Stack {
       // A preview tells the same events as an update then.
       PULUMI_ENABLE_STREAMING_JSON_PREVIEW: "true",
     };
-    const stack = new Stack(name, folder, env);
+    const stack = new Stack(name, folder, env, program);
     // `stack init` has no --config-file: it writes beside a Pulumi.yaml, so it gets one of the same project.
-    await writeFile(join(folder, "Pulumi.yaml"), `name: ${PROJECT}\nruntime: nodejs\n`);
+    await writeFile(join(folder, "Pulumi.yaml"), `name: ${program.project}\nruntime: nodejs\n`);
     await stack.succeed(["stack", "init", name, "--no-select", "--cwd", folder]);
     return stack;
   }
@@ -195,7 +202,7 @@ export class Stack {
 
   private async pulumi(args: string[], timeoutSeconds: number, input = ""): Promise<Outcome> {
     return await run("pulumi", [...args, "--non-interactive", "--color", "never"], {
-      cwd: REPOSITORY,
+      cwd: this.program.folder,
       env: this.env,
       input,
       timeoutSeconds,

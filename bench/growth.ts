@@ -1,0 +1,75 @@
+// growth: time and memory of a preview of 1, 2, 5, 10 and 20 homeservers in one program; dry, nothing is deployed
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { Stack } from "../test/e2e/stack";
+import { interleaved, main, median, printTable, publish } from "./lib";
+
+const SIZES = [1, 2, 5, 10, 20];
+
+main(async () => {
+  const program = { folder: join(__dirname, "contenders/many"), project: "many" };
+  const stacks: { size: number; stack: Stack }[] = [];
+  try {
+    for (const size of SIZES) {
+      const stack = await Stack.create(`many-${size}`, program);
+      stacks.push({ size, stack });
+      await stack.set({ homeservers: size });
+    }
+    const memory: Partial<Record<string, number[]>> = {};
+    const resources: Record<string, number> = {};
+    const rounds = await interleaved(
+      Object.fromEntries(
+        stacks.map(({ size, stack }) => [
+          String(size),
+          async () => {
+            const { result, megabytes } = await withPeakMemory(() => stack.preview());
+            (memory[size] ??= []).push(megabytes);
+            resources[size] = Object.keys(result.changes).length;
+            return result.seconds;
+          },
+        ]),
+      ),
+    );
+    publish({ what: "growth", unit: "s", rounds, comparedWith: "1", notes: { resources, memoryMB: memory } });
+    printTable([
+      ["homeservers", "resources", "peak memory, MB"],
+      ...SIZES.map((size) => [String(size), String(resources[size]), median(memory[size] ?? []).toFixed(0)]),
+    ]);
+  } finally {
+    for (const { stack } of stacks) await stack.remove();
+  }
+});
+
+/** Resident memory of all processes that are started meanwhile, and of those that they start, at its highest. */
+async function withPeakMemory<T>(action: () => Promise<T>): Promise<{ result: T; megabytes: number }> {
+  let [peak, done] = [0, false];
+  const watching = (async () => {
+    while (!done) {
+      peak = Math.max(peak, await descendantsMemory());
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  })();
+  try {
+    return { result: await action(), megabytes: peak };
+  } finally {
+    done = true;
+    await watching;
+  }
+}
+
+async function descendantsMemory(): Promise<number> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const processes = new Map<number, { parent: number; megabytes: number }>();
+  for (const pid of pids) {
+    // A process may be gone by now.
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
+    processes.set(Number(pid), { parent: field("PPid"), megabytes: field("VmRSS") / 1024 });
+  }
+  const isOurs = (pid: number): boolean => {
+    const parent = processes.get(pid)?.parent ?? 0;
+    return parent !== 0 && (parent === process.pid || isOurs(parent));
+  };
+  return [...processes].reduce((sum, [pid, { megabytes }]) => sum + (isOurs(pid) ? megabytes : 0), 0);
+}
