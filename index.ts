@@ -56,21 +56,30 @@ async function program() {
     python: facts.python,
     pythonPackage: facts.pythonPackage,
   });
+  const afterPython = { dependsOn: venv.packages };
   const database = settings.database
-    ? new ExternalDatabase("database", {
-        host,
-        address: databaseAddress(settings.database),
-        ca: settings.database.ca,
-        password: dbPassword,
-        stream: facts.postgresqlStream,
-      })
-    : new PostgresDb("database", { host, stream: facts.postgresqlStream, password: dbPassword });
-  const base = new BaseSystem("base", {
-    host,
-    open: ["http", "https", ...(settings.nginx.federationPort ? ["8448/tcp"] : [])],
-    selinuxBooleans: ["httpd_can_network_relay"],
-    selinuxWebPorts: settings.nginx.federationPort ? [8448] : [],
-  });
+    ? new ExternalDatabase(
+        "database",
+        {
+          host,
+          address: databaseAddress(settings.database),
+          ca: settings.database.ca,
+          password: dbPassword,
+          stream: facts.postgresqlStream,
+        },
+        afterPython,
+      )
+    : new PostgresDb("database", { host, stream: facts.postgresqlStream, password: dbPassword }, afterPython);
+  const base = new BaseSystem(
+    "base",
+    {
+      host,
+      open: ["http", "https", ...(settings.nginx.federationPort ? ["8448/tcp"] : [])],
+      selinuxBooleans: ["httpd_can_network_relay"],
+      selinuxWebPorts: settings.nginx.federationPort ? [8448] : [],
+    },
+    afterPython,
+  );
 
   const config = new HomeserverConfig(
     "homeserver",
@@ -118,19 +127,23 @@ async function program() {
     source: settings.tls,
   });
   const wellKnown = new WellKnown("well-known", { host, publicBaseUrl });
-  const proxy = new NginxProxy("nginx", {
-    host,
-    stream: facts.nginxStream,
-    ipv6: facts.ipv6,
-    serverName,
-    domains,
-    servesApex,
-    ...settings.nginx,
-    upstreamPort: SYNAPSE_PORT,
-    maxBodySize: nginxSize(settings.homeserver.max_upload_size),
-    certificate,
-    wellKnown,
-  });
+  const proxy = new NginxProxy(
+    "nginx",
+    {
+      host,
+      stream: facts.nginxStream,
+      ipv6: facts.ipv6,
+      serverName,
+      domains,
+      servesApex,
+      ...settings.nginx,
+      upstreamPort: SYNAPSE_PORT,
+      maxBodySize: nginxSize(settings.homeserver.max_upload_size),
+      certificate,
+      wellKnown,
+    },
+    afterPython,
+  );
 
   const acme =
     settings.tls.mode === "acme"

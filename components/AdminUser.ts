@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Machine";
-import { dependencies } from "./options";
+import { atOnce, dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
 
@@ -34,7 +34,7 @@ export class AdminUser extends pulumi.ComponentResource {
   readonly userId: string;
 
   constructor(name: string, args: AdminUserArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:AdminUser", name, {}, opts);
+    super("matrix-homeserver:index:AdminUser", name, {}, atOnce(opts));
     const { host, user, localpart, database } = args;
     this.userId = `@${localpart}:${args.serverName}`;
 

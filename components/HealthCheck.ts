@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import type { Machine } from "./Machine";
-import { dependencies } from "./options";
+import { atOnce, dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 
 /** Arguments of {@link HealthCheck}. */
@@ -23,7 +23,7 @@ export interface HealthCheckArgs {
 /** Asks what a client would ask, through nginx and TLS. The update fails when a client would not be served. */
 export class HealthCheck extends pulumi.ComponentResource {
   constructor(name: string, args: HealthCheckArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:HealthCheck", name, {}, opts);
+    super("matrix-homeserver:index:HealthCheck", name, {}, atOnce(opts));
 
     new RemoteScript(
       `${name}-client`,

@@ -4,7 +4,7 @@ import { parseDocument } from "yaml";
 
 import { libpqParameters, type DatabaseAddress } from "./DatabaseAddress";
 import { DATA, type Machine } from "./Machine";
-import { dependencies } from "./options";
+import { atOnce, dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint, quote } from "./shell";
@@ -66,7 +66,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
   readonly secretsRevision: pulumi.Output<string>;
 
   constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:HomeserverConfig", name, {}, opts);
+    super("matrix-homeserver:index:HomeserverConfig", name, {}, atOnce(opts));
     const { host, user, serverName, database, logLevel = "WARNING", settings = {}, rotate = {} } = args;
     const folder = user.home;
     const afterUser = { parent: this, dependsOn: [user] };

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import type { Machine } from "./Machine";
-import { dependencies } from "./options";
+import { atOnce, dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
 
@@ -22,7 +22,7 @@ export interface SchemaCheckArgs {
 /** Whether a release of Synapse can work with the database as it is: an older one may not, and is refused while the newer one still serves. */
 export class SchemaCheck extends pulumi.ComponentResource {
   constructor(name: string, args: SchemaCheckArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:SchemaCheck", name, {}, opts);
+    super("matrix-homeserver:index:SchemaCheck", name, {}, atOnce(opts));
     const { host, user } = args;
 
     new RemoteScript(

@@ -46,6 +46,8 @@ export class SynapseVenv extends pulumi.ComponentResource {
   readonly release: pulumi.Output<string>;
   /** The link that names the release in use. */
   readonly link: string;
+  /** Python. Everything else that dnf installs does well to wait for it, for Synapse takes longest and dnf does one thing at a time. */
+  readonly packages: pulumi.Resource;
 
   constructor(name: string, args: SynapseVenvArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:SynapseVenv", name, {}, opts);
@@ -56,7 +58,7 @@ export class SynapseVenv extends pulumi.ComponentResource {
     this.link = `${user.home}/env`;
     this.release = python.apply((command) => `${releases}/${version}-${fingerprint(lock, command)}`);
 
-    const packages = new Packages(
+    this.packages = new Packages(
       `${name}-packages`,
       buildFromSource
         ? {
@@ -91,7 +93,7 @@ export class SynapseVenv extends pulumi.ComponentResource {
         onDelete: { script: "remove-paths.sh", variables: { PATHS: [this.link, releases].join("\n") } },
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [packages, requirements, user] },
+      { parent: this, dependsOn: [this.packages, requirements, user] },
     );
 
     this.registerOutputs({ release: this.release, link: this.link });

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, type Machine } from "./Machine";
-import { dependencies } from "./options";
+import { atOnce, dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
@@ -60,7 +60,7 @@ export class SystemdService extends pulumi.ComponentResource {
   readonly revision: pulumi.Output<string>;
 
   constructor(name: string, args: SystemdServiceArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:SystemdService", name, {}, opts);
+    super("matrix-homeserver:index:SystemdService", name, {}, atOnce(opts));
     const { host, unit, user, startSeconds = 120, after = [] } = args;
     const unitFile = `/etc/systemd/system/${unit}.service`;
 
