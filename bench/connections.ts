@@ -30,6 +30,9 @@ main(async () => {
     const counted = count(await journalOf(host, since));
     await deployment.proveServing();
     const commands = (await stack.exportState()).filter(({ type }) => type === "command:remote:Command").length;
+    if (counted.logins < commands) {
+      throw new Error(`sshd's journal tells of ${counted.logins} logins, and there were ${commands} commands`);
+    }
     printTable([
       ["a first deployment", ""],
       ["commands on the host", String(commands)],
