@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { composeScript } from "../components/shell";
 import { Deployment } from "../test/e2e/deployment";
+import type { LabHost } from "../test/e2e/host";
 import { interleaved, main, median, printTable, publish } from "./lib";
 import { Crowd, type LoadResult } from "./libLoad";
 
@@ -13,6 +14,11 @@ interface Contender {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly nginx?: string;
   readonly postgresql?: string;
+}
+
+interface Result extends LoadResult {
+  /** Milliseconds of processor time on the host that a message took: less in the way of what else the machine does. */
+  readonly cpu: number;
 }
 
 const CLIENTS = 8;
@@ -64,7 +70,7 @@ main(async () => {
     const { baseUrl, hostAddress: address, caCertificate: ca } = await deployment.outputs();
     const crowd = await Crowd.gather({ baseUrl, address, ca }, CLIENTS);
     const contenders = process.env.SETTINGS === undefined ? CONTENDERS : SETTINGS;
-    const results: Record<string, LoadResult[]> = {};
+    const results: Record<string, Result[]> = {};
     const rounds = await interleaved(
       Object.fromEntries(
         Object.entries(contenders).map(([name, { synapse, settings = {}, nginx = "", postgresql = "" }]) => [
@@ -81,8 +87,10 @@ main(async () => {
             );
             // The first requests fill the caches.
             await crowd.load(2);
+            const before = await cpuMilliseconds(host);
             const result = await crowd.load(SECONDS);
-            (results[name] ??= []).push(result);
+            const cpu = ((await cpuMilliseconds(host)) - before) / (result.perSecond * SECONDS);
+            (results[name] ??= []).push({ ...result, cpu });
             return result.perSecond;
           },
         ]),
@@ -96,19 +104,28 @@ main(async () => {
       comparedWith: "this program",
       notes: { clients: CLIENTS, seconds: SECONDS, results },
     });
-    const middle = (name: string, value: (result: LoadResult) => number) =>
+    const middle = (name: string, value: (result: Result) => number) =>
       median((results[name] ?? []).map(value)).toFixed(0);
     printTable([
-      ["ms, medians of the rounds", "send p50", "send p99", "fan-out p50", "fan-out p99"],
+      ["ms, medians of the rounds", "send p50", "send p99", "fan-out p50", "fan-out p99", "CPU a message"],
       ...Object.keys(contenders).map((name) => [
         name,
         middle(name, ({ send }) => send.p50),
         middle(name, ({ send }) => send.p99),
         middle(name, ({ fanOut }) => fanOut.p50),
         middle(name, ({ fanOut }) => fanOut.p99),
+        middle(name, ({ cpu }) => cpu),
       ]),
     ]);
   } finally {
     await deployment.remove();
   }
 });
+
+/** Processor time of all that runs on the host, since it started. */
+async function cpuMilliseconds(host: LabHost): Promise<number> {
+  const ticks = await host.run(
+    "{ cat /proc/[0-9]*/stat 2>/dev/null || true; } | sed 's/.*) //' | awk '{ sum += $12 + $13 + $14 + $15 } END { print sum }'",
+  );
+  return Number(ticks) * 10;
+}
