@@ -32,43 +32,62 @@ rows() {
   sed -e '/^ *\(#\|$\)/d' -e 's/ *| */|/g' -e 's/ *$//' "$here/$suite/packages.txt"
 }
 
-# stream_of MODULE: nothing for a package that is no module.
+# stream_of NAME: the stream of a row's package; nothing for a package that is of no module. Where a module has several, the row
+# says whose it is.
 stream_of() {
-  sed -n "s/^$1 //p" "$here/$suite/streams.txt"
+  case $1 in
+    *:*) printf '%s\n' "${1#*:}" ;;
+    *) sed -n "s/^$1 //p" "$here/$suite/streams.txt" | head -n 1 ;;
+  esac
 }
 
-# download FOLDER: all Debian packages into FOLDER, each in a folder with its name.
+# The Debian packages of the rows, as they have them: NAME, or NAME/SUITE for one of another release.
+debs() {
+  rows | cut -d'|' -f2 | tr ' ' '\n' | sed '/^$/d' | LC_ALL=C sort -u
+}
+
+# download FOLDER: all Debian packages into FOLDER, each in a folder with its name as the rows have it.
 download() {
-  local all package file
-  mapfile -t all < <(rows | cut -d'|' -f2 | tr ' ' '\n' | sed '/^$/d' | LC_ALL=C sort -u)
+  local others other
   mkdir "$1"
-  say "downloading ${#all[@]} Debian packages..."
+  fetch "$suite" "$1" < <(debs | grep -v /)
+  mapfile -t others < <(debs | sed -n 's|.*/||p' | LC_ALL=C sort -u)
+  for other in "${others[@]}"; do
+    fetch "$other" "$1" "/$other" < <(debs | sed -n "s|/$other\$||p")
+  done
+}
+
+# fetch SUITE FOLDER [SUFFIX]: the packages of standard input, each into a folder with its name and the suffix.
+fetch() {
+  local from=$1 folder=$2 suffix=${3-} all package file
+  mapfile -t all
+  say "downloading ${#all[@]} packages of $(debian_name "$from")..."
   # As root apt would want a folder that its own user may write to.
   local apt=(apt-get -qq -o APT::Sandbox::User=root)
-  [ "$suite" = bookworm ] || foreign_lists "$1.apt"
-  if ! (cd "$1" && "${apt[@]}" download "${all[@]}" 2>/dev/null); then
+  [ "$from" = bookworm ] || foreign_lists "$folder.apt" "$from"
+  if ! (cd "$folder" && "${apt[@]}" download "${all[@]}" 2>/dev/null); then
     # Most likely the machine's package lists are missing, or older than the archive.
     if [ "$(id -u)" = 0 ]; then
       say "refreshing the machine's package lists..."
       "${apt[@]}" update
     fi
-    (cd "$1" && "${apt[@]}" download "${all[@]}") ||
-      die "apt-get could not download $(debian_name "$suite")'s packages (see above): check that this is Debian 12 and 'apt-get update' works."
+    (cd "$folder" && "${apt[@]}" download "${all[@]}") ||
+      die "apt-get could not download $(debian_name "$from")'s packages (see above): check that this is Debian 12 and 'apt-get update' works."
   fi
   for package in "${all[@]}"; do
-    mkdir "$1/$package"
-    for file in "$1/${package}"_*.deb; do
-      mv "$file" "$1/$package/"
+    mkdir -p "$folder/$package$suffix"
+    for file in "$folder/${package}"_*.deb; do
+      mv "$file" "$folder/$package$suffix/"
     done
   done
 }
 
-# foreign_lists FOLDER: makes apt use package lists of a release that is not the machine's, kept in FOLDER.
+# foreign_lists FOLDER SUITE: makes apt use package lists of a release that is not the machine's, kept in FOLDER.
 foreign_lists() {
   mkdir -p "$1/lists/partial" "$1/cache"
-  debian_sources "$suite" >"$1/sources.list"
+  debian_sources "$2" >"$1/sources.list"
   [ -s "$1/sources.list" ] ||
-    die "this machine's package lists name no mirror of Debian 12, by which $(debian_name "$suite")'s would be found: check 'apt-get update'."
+    die "this machine's package lists name no mirror of Debian 12, by which $(debian_name "$2")'s would be found: check 'apt-get update'."
   apt+=(
     -o "Dir::Etc::SourceList=$1/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$1/lists"
     -o "Dir::Cache=$1/cache"
@@ -78,7 +97,7 @@ foreign_lists() {
     -o Acquire::Check-Valid-Until=false
   )
   "${apt[@]}" update ||
-    die "apt-get could not fetch the package lists of $(debian_name "$suite") (see above): check that this machine's mirror has that release."
+    die "apt-get could not fetch the package lists of $(debian_name "$2") (see above): check that this machine's mirror has that release."
 }
 
 # The upstream version of a Debian package: without epoch, Debian's revision, and what Debian says about its source.
@@ -91,14 +110,14 @@ upstream_version() {
   printf '%s\n' "${version%.dfsg}"
 }
 
-# build_package WORK REPOSITORY NAME DEBS REQUIRES PROVIDES SUMMARY
+# build_package WORK REPOSITORY NAME[:STREAM] DEBS REQUIRES PROVIDES SUMMARY
 build_package() {
-  local work=$1 repository=$2 name=$3 debs=$4 requires=$5 provides=$6 summary=$7 version=1 deb spec specs stream
+  local work=$1 repository=$2 name=${3%%:*} debs=$4 requires=$5 provides=$6 summary=$7 version=1 deb spec specs stream
   local input=$work/input/$name order=10
   mkdir "$work/rpmbuild"
   for deb in $debs; do
     mkdir -p "$input"
-    ln "$work/debs/$deb"/*.deb "$input/$order-$deb.deb"
+    ln "$work/debs/$deb"/*.deb "$input/$order-${deb%%/*}.deb"
     ((order += 1))
   done
   if [ -n "$debs" ]; then
@@ -114,7 +133,7 @@ build_package() {
     "lab_source $here" "lab_debs $input" "lab_files $here/files/$name"
     "lab_name $name" "lab_version $version"
   )
-  stream=$(stream_of "$name")
+  stream=$(stream_of "$3")
   # rpm refuses a macro without a value.
   [ -z "$stream" ] || defines+=("lab_stream $stream")
   [ -z "$summary" ] || defines+=("lab_summary $summary")
@@ -138,7 +157,7 @@ add_modules() {
   while read -r name stream; do
     sed "s/@STREAM@/$stream/" "$here/modules/$name.yaml"
     while read -r label nevra; do
-      [ "${label%%:*}" != "$name" ] || printf '      - %s\n' "$nevra"
+      [[ $label != "$name:$stream":* ]] || printf '      - %s\n' "$nevra"
     done <"$work/labels"
   done < <(sed '/^#/d' "$here/$suite/streams.txt") >"$work/modules.yaml"
   modifyrepo_c --mdtype=modules "$work/modules.yaml" "$repository/repodata" >/dev/null
