@@ -2,16 +2,19 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack restore lab lab-down test test-unit test-e2e check format docs lock bench
+.PHONY: help new-stack restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 
 new-stack: ## settings for another environment: make new-stack STACK=prod
 	@tools/new-stack.sh "$(STACK)"
 
 restore: ## put a backup onto a stack's machine: make restore STACK=prod FROM=file.tar.gpg
 	@STACK="$(STACK)" FROM="$(FROM)" FORCE="$(FORCE)" tools/restore.sh
+
+postgresql-upgrade: ## bring a stack's PostgreSQL to a newer major version: make postgresql-upgrade STACK=prod TO=16
+	@STACK="$(STACK)" TO="$(TO)" CHECK="$(CHECK)" tools/postgresql-upgrade.sh
 
 lab: ## deploy to a throw-away host on this machine, and prove that a client can use it (root, Linux)
 	@lab/demo.sh

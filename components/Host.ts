@@ -24,6 +24,8 @@ export interface HostArgs {
   readonly synapseVersion: pulumi.Input<string>;
   /** Whether PostgreSQL runs on the machine, so that its version counts. Default: true. */
   readonly localDatabase?: boolean;
+  /** Major version of PostgreSQL. Data of another are refused. Default: the one that has data on the machine; else the newest that its repositories have of `PLATFORMS`. */
+  readonly postgresqlVersion?: number;
   /** Server, http or https, that has what the mirrors of CentOS gave up, laid out as CentOS's own. Default: `https://vault.centos.org`. */
   readonly vaultUrl?: pulumi.Input<string>;
 }
@@ -92,6 +94,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
           SUPPORTED_SYSTEMS,
           SYNAPSE_VERSION: args.synapseVersion,
           LOCAL_DATABASE: String(args.localDatabase ?? true),
+          POSTGRESQL: args.postgresqlVersion ?? "",
           MIN_FREE_MB: 2048,
           LIBEXEC,
           INSTALL_FILE: readScript("install-file.sh"),
@@ -113,7 +116,8 @@ export class Host extends pulumi.ComponentResource implements Machine {
             .all([seen, args.vaultUrl ?? "https://vault.centos.org"])
             .apply(([{ vaultOnly }, vaultUrl]) => (vaultOnly ? vaultUrl : "")),
           PYTHONS: seen.pythons,
-          POSTGRESQL_STREAMS: seen.postgresqlStreams,
+          // Said by the stack, it is known to a preview.
+          POSTGRESQL_STREAMS: args.postgresqlVersion ?? seen.postgresqlStreams,
           NGINX_STREAMS: seen.nginxStreams,
         },
       },
@@ -125,6 +129,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
       .apply(([{ os, release, architecture, selinux, ipv6 }, json]) => ({
         ...{ os, release, architecture, selinux, ipv6 },
         ...(JSON.parse(json) as Choice),
+        ...(args.postgresqlVersion !== undefined && { postgresqlStream: String(args.postgresqlVersion) }),
       }));
 
     this.registerOutputs({ facts: this.facts });

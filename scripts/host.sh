@@ -5,7 +5,7 @@ set -euo pipefail
 : "${PLATFORMS:?a line each: family|first release|pythons|postgresql streams|nginx streams|newest Synapse|only in the vault}"
 : "${POSTGRESQL_NEEDS:?a line each, newest first: Synapse release|PostgreSQL that it needs|release before that}"
 : "${SUPPORTED_SYSTEMS:?as a person reads it}" "${SYNAPSE_VERSION:?}" "${LOCAL_DATABASE:?true or false}"
-: "${MIN_FREE_MB:?}" "${LIBEXEC:?}" "${INSTALL_FILE:?the helper script that RemoteFile calls}"
+: "${POSTGRESQL?major version that the stack wants; empty for the one that is there}" "${MIN_FREE_MB:?}" "${LIBEXEC:?}" "${INSTALL_FILE:?the helper script that RemoteFile calls}"
 : "${STACK:?project/stack}" "${STATE:?folder for what the program has to remember of the machine}"
 
 # The tests have machines that lie in a folder.
@@ -96,10 +96,16 @@ refuse_old_postgresql() { # VERSION WHAT WAY_OUT
 }
 cluster=$root/var/lib/pgsql/data/PG_VERSION
 stream=$(enabled_stream postgresql)
+newest_postgresql=${postgresql_streams%% *}
 if [[ -s $cluster ]]; then
   postgresql_streams=$(cat "$cluster")
   refuse_old_postgresql "$postgresql_streams" "PostgreSQL $postgresql_streams has its data in /var/lib/pgsql/data" \
-    "upgrade that PostgreSQL first, after a backup (dnf's package postgresql-upgrade and 'postgresql-setup --upgrade')"
+    "upgrade that PostgreSQL first with 'make postgresql-upgrade STACK=${STACK#*/} TO=$newest_postgresql'"
+  [[ -z $POSTGRESQL || $POSTGRESQL == "$postgresql_streams" || $LOCAL_DATABASE != true ]] ||
+    fail "PostgreSQL $postgresql_streams has its data in /var/lib/pgsql/data on this machine, and host.postgresqlVersion is $POSTGRESQL: run 'make postgresql-upgrade STACK=${STACK#*/} TO=$POSTGRESQL', which takes the data along, or set host.postgresqlVersion to $postgresql_streams"
+elif [[ -n $POSTGRESQL ]]; then
+  postgresql_streams=$POSTGRESQL
+  refuse_old_postgresql "$POSTGRESQL" "host.postgresqlVersion asks for PostgreSQL $POSTGRESQL" "take that setting away"
 elif [[ -n $stream ]]; then
   postgresql_streams=$stream
   refuse_old_postgresql "$stream" "the dnf module stream postgresql:$stream is enabled" \

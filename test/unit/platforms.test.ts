@@ -116,7 +116,7 @@ describe("a system that can run Synapse", () => {
 describe("a system that cannot run what the stack asks for is refused in one sentence, and nothing is changed on it:", () => {
   const elsewhere = `update the machine, or use one with ${SUPPORTED_SYSTEMS}`;
 
-  it.each<[string, Files, string, string]>([
+  it.each<[string, Files, string, string, Variables?]>([
     [
       "CentOS Linux 8.5 and a new Synapse",
       centosLinux("8.5.2111"),
@@ -181,13 +181,27 @@ describe("a system that cannot run what the stack asks for is refused in one sen
       "a PostgreSQL that is too old for the new Synapse",
       { ...alma("8.10"), "var/lib/pgsql/data/PG_VERSION": "13\n" },
       NEWEST,
-      "PostgreSQL 13 has its data in /var/lib/pgsql/data on this machine, and Synapse 1.163.2 needs PostgreSQL 14 or newer: set synapse.version to a release before 1.143.0, for example 1.141.0, or upgrade that PostgreSQL first, after a backup (dnf's package postgresql-upgrade and 'postgresql-setup --upgrade')",
+      "PostgreSQL 13 has its data in /var/lib/pgsql/data on this machine, and Synapse 1.163.2 needs PostgreSQL 14 or newer: set synapse.version to a release before 1.143.0, for example 1.141.0, or upgrade that PostgreSQL first with 'make postgresql-upgrade STACK=ours TO=16'",
     ],
     [
       "a PostgreSQL that is too old for an old Synapse",
       { ...alma("8.10"), "var/lib/pgsql/data/PG_VERSION": "12\n" },
       "1.141.0",
-      "PostgreSQL 12 has its data in /var/lib/pgsql/data on this machine, and Synapse 1.141.0 needs PostgreSQL 13 or newer: set synapse.version to a release before 1.122.0, or upgrade that PostgreSQL first, after a backup (dnf's package postgresql-upgrade and 'postgresql-setup --upgrade')",
+      "PostgreSQL 12 has its data in /var/lib/pgsql/data on this machine, and Synapse 1.141.0 needs PostgreSQL 13 or newer: set synapse.version to a release before 1.122.0, or upgrade that PostgreSQL first with 'make postgresql-upgrade STACK=ours TO=16'",
+    ],
+    [
+      "a PostgreSQL that is not the one that the stack names",
+      { ...alma("8.10"), "var/lib/pgsql/data/PG_VERSION": "15\n" },
+      NEWEST,
+      "PostgreSQL 15 has its data in /var/lib/pgsql/data on this machine, and host.postgresqlVersion is 16: run 'make postgresql-upgrade STACK=ours TO=16', which takes the data along, or set host.postgresqlVersion to 15",
+      { POSTGRESQL: "16" },
+    ],
+    [
+      "a PostgreSQL that the stack names, and is too old",
+      alma("8.10"),
+      NEWEST,
+      "host.postgresqlVersion asks for PostgreSQL 13 on this machine, and Synapse 1.163.2 needs PostgreSQL 14 or newer: set synapse.version to a release before 1.143.0, for example 1.141.0, or take that setting away",
+      { POSTGRESQL: "13" },
     ],
     [
       "a PostgreSQL stream that is enabled, and too old",
@@ -207,10 +221,10 @@ describe("a system that cannot run what the stack asks for is refused in one sen
       NEWEST,
       "this machine is kept by the stack matrix-homeserver/theirs already, and two stacks must not share one: set host.address to another machine, or, when that stack is gone for good, remove STATE/stack on this one",
     ],
-  ])("%s", async (_, files, version, sentence) => {
+  ])("%s", async (_, files, version, sentence, ...[variables]) => {
     await machine.write(files);
     const before = await machine.listing();
-    const { code, stdout, stderr } = await machine.look(version);
+    const { code, stdout, stderr } = await machine.look(version, variables);
     expect(stderr.split("\n").filter((line) => line.startsWith("error: "))).toEqual([
       `error: ${sentence.replace("STATE", join(machine.root, "state"))}`,
     ]);
@@ -557,6 +571,7 @@ esac`,
       SUPPORTED_SYSTEMS,
       SYNAPSE_VERSION: synapseVersion,
       LOCAL_DATABASE: "true",
+      POSTGRESQL: "",
       MIN_FREE_MB: "1",
       LIBEXEC: join(this.root, "libexec"),
       INSTALL_FILE: "the helper",
