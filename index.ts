@@ -11,17 +11,19 @@ import { HealthCheck } from "./components/HealthCheck";
 import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
 import { nginxSize } from "./components/homeserverSettings";
 import { Host } from "./components/Host";
+import { LastBackup } from "./components/LastBackup";
 import { nextSteps } from "./components/nextSteps";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
+import { Remains } from "./components/Remains";
 import { refuseServerNameChange } from "./components/serverName";
 import { SchemaCheck } from "./components/SchemaCheck";
 import { fingerprint } from "./components/shell";
 import { SynapseVenv } from "./components/SynapseVenv";
 import { SystemdService } from "./components/SystemdService";
 import { SystemUser } from "./components/SystemUser";
-import { TlsCertificate } from "./components/TlsCertificate";
+import { PKI, TlsCertificate, WEBROOT } from "./components/TlsCertificate";
 import { WellKnown, wellKnownDocuments } from "./components/WellKnown";
 import { readKeyFile, readSettings, type Settings } from "./config";
 
@@ -34,14 +36,23 @@ async function program() {
   const servesApex = servedNames.includes(serverName);
   const { privateKeyFile, ...address } = settings.host;
 
-  const host = new Host("host", {
+  const machine = new Host("host", {
     ...address,
     ...(privateKeyFile !== undefined && { privateKey: readKeyFile(privateKeyFile) }),
     stack: `${pulumi.getProject()}/${pulumi.getStack()}`,
     synapseVersion: settings.synapse.version,
     localDatabase: settings.database === undefined,
   });
-  const { facts } = host;
+  const { facts } = machine;
+  const host = new Remains("remains", {
+    host: machine,
+    purge: settings.purge,
+    serverName,
+    userName: "synapse",
+    home: "/opt/synapse",
+    ...(settings.database === undefined && { database: { name: "synapse", user: "synapse" } }),
+    folders: [PKI, WEBROOT],
+  });
 
   const user = new SystemUser("synapse-user", {
     host,
@@ -180,7 +191,8 @@ async function program() {
     },
     { dependsOn: service },
   );
-  if (settings.backup) {
+  const backup =
+    settings.backup &&
     new Backup(
       "backup",
       {
@@ -196,8 +208,7 @@ async function program() {
       },
       { dependsOn: service },
     );
-  }
-  new HealthCheck(
+  const health = new HealthCheck(
     "health",
     {
       host,
@@ -209,6 +220,8 @@ async function program() {
     },
     { dependsOn: [service, proxy, base, ...acme] },
   );
+  if (backup && settings.purge === true)
+    new LastBackup("last-backup", { host, unit: "synapse" }, { dependsOn: [backup, admin, health] });
 
   return {
     /** The name in user ids. */
@@ -232,6 +245,7 @@ async function program() {
       servedNames,
       isSelfSigned: settings.tls.mode === "selfsigned",
       hasBackups: settings.backup !== undefined,
+      purge: settings.purge,
     }),
   };
 }

@@ -4,6 +4,7 @@ import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import { DATA, LIBEXEC, type Machine, STATE } from "./Machine";
 import { dependencies } from "./options";
 import { Packages } from "./Packages";
+import { BACKUP_STATUS } from "./Remains";
 import { RemoteFile } from "./RemoteFile";
 import { programText } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
@@ -100,7 +101,7 @@ export class Backup extends pulumi.ComponentResource {
           RECIPIENT: recipient.path,
           DIRECTORY: args.directory,
           KEEP: args.keep,
-          STATUS: `${STATE}/last-backup`,
+          STATUS: BACKUP_STATUS,
         },
         schedule: args.schedule,
         randomDelay: "5min",

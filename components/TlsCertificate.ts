@@ -7,9 +7,10 @@ import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
 import { TimedProgram } from "./TimedProgram";
 
-const FOLDER = "/etc/pki/matrix-homeserver";
-/** Where SELinux lets nginx read, too. */
-const WEBROOT = "/var/www/matrix-homeserver";
+/** Folder on the host for certificates and keys. */
+export const PKI = "/etc/pki/matrix-homeserver";
+/** Folder from which nginx answers ACME servers; SELinux lets nginx read there. */
+export const WEBROOT = "/var/www/matrix-homeserver";
 
 /** Where a certificate comes from. */
 export type CertificateSource =
@@ -65,29 +66,29 @@ export class TlsCertificate extends pulumi.ComponentResource {
     const { host, names, source } = args;
     const { mode } = source;
     const first = { parent: this, dependsOn: dependencies(opts) };
-    this.certificatePath = `${FOLDER}/${mode}.crt`;
-    this.keyPath = `${FOLDER}/${mode}.key`;
+    this.certificatePath = `${PKI}/${mode}.crt`;
+    this.keyPath = `${PKI}/${mode}.key`;
     this.names = names;
     this.webroot = mode === "acme" ? WEBROOT : undefined;
 
     if (source.mode === "selfsigned") {
       const script = "tls-selfsigned.sh";
       const description = "Renewal of the homeserver's own TLS certificate";
-      const variables = { FOLDER, NAMES: names.join(" "), CA_DAYS: 3650, DAYS: 820, RENEW_DAYS: 60 };
+      const variables = { FOLDER: PKI, NAMES: names.join(" "), CA_DAYS: 3650, DAYS: 820, RENEW_DAYS: 60 };
       const made = new RemoteScript(`${name}-selfsigned`, { host, script, variables }, first);
       new TimedProgram(
         `${name}-renewal`,
         { host, unit: "matrix-homeserver-selfsigned", description, script, variables },
         { parent: this, dependsOn: made },
       );
-      this.caPath = `${FOLDER}/ca.crt`;
+      this.caPath = `${PKI}/ca.crt`;
       this.caCertificate = made.stdout;
       this.revision = pulumi.output(fingerprint(...names));
     } else {
       const file = (suffix: string, path: string, content: pulumi.Input<string>, check: string, fileMode = "0644") =>
         new RemoteFile(`${name}-${suffix}`, { host, path, content, check, mode: fileMode }, first);
       const isCertificate = 'openssl x509 -in "$file" -noout';
-      this.caPath = source.ca === undefined ? "" : `${FOLDER}/${mode}-ca.crt`;
+      this.caPath = source.ca === undefined ? "" : `${PKI}/${mode}-ca.crt`;
       this.caCertificate = pulumi.output(source.ca ?? "");
       if (source.ca !== undefined) file(`${mode}-ca`, this.caPath, source.ca, isCertificate);
 
@@ -99,7 +100,7 @@ export class TlsCertificate extends pulumi.ComponentResource {
       } else {
         new RemoteScript(
           `${name}-stand-in`,
-          { host, script: "tls-stand-in.sh", variables: { FOLDER, NAMES: names.join(" "), WEBROOT } },
+          { host, script: "tls-stand-in.sh", variables: { FOLDER: PKI, NAMES: names.join(" "), WEBROOT } },
           first,
         );
         this.revision = pulumi.output(fingerprint(source.directory, ...names));

@@ -1,3 +1,5 @@
+import type { Purge } from "./Remains";
+
 /** What the advice depends on. */
 export interface Situation {
   /** Address of the machine. */
@@ -8,10 +10,12 @@ export interface Situation {
   /** Whether clients have to be given the authority of the certificate. */
   readonly isSelfSigned: boolean;
   readonly hasBackups: boolean;
+  /** Whether `pulumi destroy` removes the data, too. */
+  readonly purge: Purge;
 }
 
 /** What an operator does after an update, a numbered line a step. Pure. */
-export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasBackups }: Situation): string {
+export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasBackups, purge }: Situation): string {
   return [
     `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
     ...(servedNames.includes(serverName)
@@ -27,6 +31,11 @@ export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasB
     hasBackups
       ? "Keep the private key of backup.recipient in two places, neither of them this machine."
       : "Warning: there are no backups. Set backup.recipient; docs/backup.md says how.",
+    ...(purge === false
+      ? []
+      : [
+          `Warning: purge is ${String(purge)}: pulumi destroy removes the database, the media and the signing key${purge === true ? ", after a last backup, which stays" : ", without a last backup"}.`,
+        ]),
     "Log in as adminUserId with: pulumi stack output adminPassword --show-secrets",
   ]
     .map((step, index) => `${index + 1}. ${step}`)

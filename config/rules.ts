@@ -26,7 +26,7 @@ export interface Verdict {
 
 /** All that is wrong with settings that are right each by itself, and what soon will be wrong. */
 export function checkTogether(circumstances: Circumstances): Verdict {
-  const verdicts = [names, secrets, tls, nginx, database, homeserver].map((rule) => rule(circumstances));
+  const verdicts = [names, secrets, tls, nginx, database, purge, homeserver].map((rule) => rule(circumstances));
   return {
     problems: verdicts.flatMap(({ problems = [] }) => problems),
     warnings: verdicts.flatMap(({ warnings = [] }) => warnings),
@@ -167,6 +167,30 @@ const database: Rule = ({ settings: { database } }) =>
         ],
       }
     : {};
+
+/** What a purge removes as a whole. */
+const PURGED = ["/opt/synapse", "/var/lib/matrix-homeserver", "/var/lib/pgsql", "/etc/matrix-homeserver", "/etc/pki"];
+
+const purge: Rule = ({ given, settings: { purge, backup } }) => {
+  if (purge === undefined || purge === false) return {};
+  const problems: string[] = [];
+  if (purge === true && isEmptyAt(given, ["backup", "recipient"])) {
+    problems.push(
+      `backup.recipient is missing, and purge is true, before which a last backup has to be made; for example: ${setCommand(["backup", "recipient"])}; or give everything up without one with: ${setTo(["purge"], "without-backup")}`,
+    );
+  }
+  const folder = PURGED.find((path) => `${backup?.directory ?? ""}/`.startsWith(`${path}/`));
+  if (folder !== undefined)
+    problems.push(
+      `backup.directory is in ${folder}, which a purge removes; write: ${setTo(["backup", "directory"], "/var/backups/matrix-homeserver")}`,
+    );
+  return {
+    problems,
+    warnings: [
+      `purge is ${String(purge)}: once pulumi up was run with it, pulumi destroy removes the database, the media and the signing key for good, ${purge === true ? "after a last backup" : "without a last backup"}; to keep them, write: ${setTo(["purge"], "false")}`,
+    ],
+  };
+};
 
 const homeserver: Rule = ({ settings }) => ({
   problems: checkHomeserverSettings(settings.homeserver ?? {}, settings.synapse?.newSettings).map(

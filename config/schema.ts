@@ -69,6 +69,15 @@ const host = z.strictObject({
     example: "https://mirror.example.com/centos-vault",
     fallback: "https://vault.centos.org",
   }),
+  postgresqlVersion: documented(
+    z.int("must be a whole number").min(10, "must be at least 10").max(99, "must be at most 99").optional(),
+    {
+      description:
+        "Major version of PostgreSQL on the machine: a stream of its dnf module postgresql. Data of another version are never touched: make postgresql-upgrade brings them to a newer one, and sets this.",
+      example: "16",
+      fallback: "the one that has data there; else the newest of the machine's repositories that Synapse runs with",
+    },
+  ),
   privateKeyFile: documented(text(keyFileProblem).optional(), {
     description: "File with the private SSH key, its path from the project's folder; without a passphrase.",
     example: "/home/me/.ssh/id_ed25519",
@@ -300,6 +309,14 @@ export const settingsSchema = z.strictObject({
     description:
       "Synapse's own secrets: one whose text here is another than before, any text, is made anew. Synapse restarts. See docs/rotation.md.",
   }),
+  purge: documented(
+    z.union([z.boolean(), z.literal("without-backup")], "must be true, false or without-backup").default(false),
+    {
+      description:
+        "What pulumi destroy does with database, media and signing key, once pulumi up was run with it. false: they stay. true: they are removed, after a last backup, which stays; needs backup.recipient. without-backup: they are removed.",
+      example: "true",
+    },
+  ),
   homeserver: documented(z.record(z.string(), z.unknown()).default({}), {
     description: "Any other setting of homeserver.yaml, by Synapse's own names; merged over the program's.",
     command: "pulumi config set --path homeserver.max_upload_size 100M",

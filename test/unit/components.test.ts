@@ -18,9 +18,11 @@ import { ExternalDatabase } from "../../components/ExternalDatabase";
 import { HealthCheck } from "../../components/HealthCheck";
 import { HomeserverConfig } from "../../components/HomeserverConfig";
 import { Host } from "../../components/Host";
+import { LastBackup } from "../../components/LastBackup";
 import type { Machine } from "../../components/Machine";
 import { NginxProxy } from "../../components/NginxProxy";
 import { PostgresDb } from "../../components/PostgresDb";
+import { Remains } from "../../components/Remains";
 import { RemoteFile } from "../../components/RemoteFile";
 import { RemoteScript } from "../../components/RemoteScript";
 import { SchemaCheck } from "../../components/SchemaCheck";
@@ -204,6 +206,34 @@ const COMPONENTS = {
       { host, serverName: "example.com", publicBaseUrl: "https://matrix.example.com", caPath: "", revision: "1" },
       opts,
     ),
+  Remains: ({ host, opts }) =>
+    new Remains(
+      "it",
+      {
+        host,
+        purge: false,
+        serverName: "example.com",
+        userName: "synapse",
+        home: "/opt/synapse",
+        database: { name: "synapse", user: "synapse" },
+        folders: ["/etc/pki/it"],
+      },
+      opts,
+    ),
+  "Remains, purged": ({ host, opts }) =>
+    new Remains(
+      "it",
+      {
+        host,
+        purge: true,
+        serverName: "example.com",
+        userName: "synapse",
+        home: "/opt/synapse",
+        folders: ["/etc/pki/it"],
+      },
+      opts,
+    ),
+  LastBackup: ({ host, opts }) => new LastBackup("it", { host, unit: "synapse" }, opts),
   CloudInit: ({ opts }) => new CloudInit("it", { hostname: "example.com", authorizedKeys: ["ssh-ed25519 AAAA"] }, opts),
 } satisfies Record<string, (setting: Setting) => pulumi.ComponentResource>;
 
@@ -962,6 +992,65 @@ test("a HealthCheck is one script, run again when what was deployed changes", as
     REVISION: "1",
   });
   expect(deployment.get("it").outputs).toEqual({});
+});
+
+describe("Remains", () => {
+  it("keeps the data, and only says where they are, unless it purges", async () => {
+    const deployment = await deployAlone(COMPONENTS.Remains);
+    expect(shapeOf(deployment)).toEqual({ "it-data": "remains.sh; after ready; undone by remains-kept.sh" });
+    expect(told(deployment, "it-data")).toEqual({
+      PURGE: "no",
+      PURGE_FILE: "/etc/matrix-homeserver/purge",
+      SERVER_NAME: "example.com",
+      HOME_FOLDER: "/opt/synapse",
+      DATABASE: "synapse",
+      STATUS: "/etc/matrix-homeserver/last-backup",
+    });
+  });
+
+  it("with purge removes what it is told, and never a database that is elsewhere", async () => {
+    const deployment = await deployAlone(COMPONENTS["Remains, purged"]);
+    expect(shapeOf(deployment)).toEqual({ "it-data": "remains.sh; after ready; undone by purge.sh" });
+    expect(scriptCalls(deployment.get("it-data")).at(-1)?.variables).toMatchObject({
+      PURGE: "true",
+      DATABASE: "",
+      ROLE: "",
+      FOLDERS: "/opt/synapse\n/var/lib/matrix-homeserver\n/etc/pki/it",
+      RUN_AS: "synapse",
+    });
+  });
+
+  it("is a machine for all that has to come after it and to go before", async () => {
+    const deployment = await deploy(() => {
+      const host = new Remains("it", {
+        host: fakeMachine(),
+        purge: false,
+        serverName: "example.com",
+        userName: "synapse",
+        home: "/opt/synapse",
+        folders: [],
+      });
+      new HealthCheck("later", {
+        host,
+        serverName: "a.example",
+        publicBaseUrl: "https://a.example",
+        caPath: "",
+        revision: "",
+      });
+    });
+    expect(deployment.get("later-client").dependsOn).toContain("it-data");
+  });
+});
+
+test("a LastBackup is made when it goes, and only then", async () => {
+  const deployment = await deployAlone(COMPONENTS.LastBackup);
+  expect(shapeOf(deployment)).toEqual({ "it-made": "last-backup.sh; after ready; undone by last-backup-made.sh" });
+  expect(told(deployment, "it-made")).toEqual({
+    UNIT: "synapse.service",
+    PROGRAM: "/usr/local/libexec/matrix-homeserver/backup",
+    PURGE_FILE: "/etc/matrix-homeserver/purge",
+    STATUS: "/etc/matrix-homeserver/last-backup",
+  });
 });
 
 describe("CloudInit", () => {

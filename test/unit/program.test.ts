@@ -35,6 +35,12 @@ const SETTINGS = { serverName: "example.com", dbPassword: DB_PASSWORD, host: HOS
 
 const ROOT = "matrix-homeserver-test";
 
+/** What all else waits for. */
+const FIRST = ["host-facts", "host-repositories", "remains-data"];
+
+const nextSteps = ({ resources }: Deployment) =>
+  String(resources.find(({ name }) => name === ROOT)?.outputs?.nextSteps);
+
 interface UpOptions extends DeployOptions {
   /** Settings that are encrypted in the stack file, in whole or in part. Default: the database's password. */
   readonly secret?: readonly string[];
@@ -83,6 +89,7 @@ describe.each([
       ["homeserver", "HomeserverConfig"],
       ["host", "Host"],
       ["nginx", "NginxProxy"],
+      ["remains", "Remains"],
       ["synapse", "SynapseVenv"],
       ["synapse-schema", "SchemaCheck"],
       ["synapse-service", "SystemdService"],
@@ -96,11 +103,12 @@ describe.each([
   test("touches the machine only after it was found fit", () => {
     expect(deployment.get("host-facts").dependsOn).toEqual([]);
     expect(deployment.get("host-repositories").dependsOn).toEqual(["host-facts"]);
+    expect(deployment.get("remains-data").dependsOn).toEqual(["host-repositories"]);
     for (const { name, dependsOn } of deployment.commands) {
-      if (name !== "host-facts" && name !== "host-repositories")
+      if (!FIRST.includes(name))
         expect({ name, dependsOn }).toEqual({
           name,
-          dependsOn: expect.arrayContaining(["host-repositories"]) as string[],
+          dependsOn: expect.arrayContaining(["remains-data"]) as string[],
         });
     }
   });
@@ -338,8 +346,36 @@ describe("a stack with an ACME certificate, a database elsewhere, another site f
 
   test("touches the machine only after it was found fit", () => {
     for (const { name, dependsOn } of deployment.commands) {
-      if (name !== "host-facts" && name !== "host-repositories") expect(dependsOn).toContain("host-repositories");
+      if (!FIRST.includes(name)) expect(dependsOn).toContain("remains-data");
     }
+  });
+});
+
+describe("a stack that is to be purged", () => {
+  const settings = { ...SETTINGS, purge: "true", backup: { recipient: PUBLIC_KEY } };
+  let deployment: Deployment;
+
+  beforeAll(async () => {
+    deployment = await up(settings);
+  });
+
+  test("loses its data after all else, and begins with a last backup", () => {
+    for (const { name, dependsOn } of deployment.commands)
+      if (!FIRST.includes(name)) expect([name, dependsOn]).toEqual([name, expect.arrayContaining(["remains-data"])]);
+    const { dependsOn } = deployment.get("last-backup-made");
+    expect(dependsOn).toEqual(expect.arrayContaining(["backup-timed-activation", "admin-account", "health-client"]));
+  });
+
+  test("says so", () => {
+    expect(nextSteps(deployment)).toContain(
+      "Warning: purge is true: pulumi destroy removes the database, the media and the signing key, after a last backup, which stays.",
+    );
+  });
+
+  test("makes no last backup where none is wanted", async () => {
+    const without = await up({ ...settings, purge: "without-backup" });
+    expect(without.resources.map(({ name }) => name)).not.toContain("last-backup-made");
+    expect(nextSteps(without)).toContain("without a last backup.");
   });
 });
 
@@ -372,8 +408,6 @@ describe("a stack with backups", () => {
   });
 
   test("says what has to be kept, and a stack without backups that it has none", async () => {
-    const nextSteps = ({ resources }: Deployment) =>
-      String(resources.find(({ name }) => name === ROOT)?.outputs?.nextSteps);
     expect(nextSteps(deployment)).toContain("Keep the private key of backup.recipient in two places");
     expect(nextSteps(deployment)).not.toContain("no backups");
     expect(nextSteps(await up(SETTINGS))).toContain(

@@ -654,7 +654,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, rotate, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, rotate, purge, homeserver; take it away with: pulumi config rm frobnicate",
   ],
   [
     "what every object has",
@@ -1172,6 +1172,53 @@ describe("backup", () => {
     "03:30",
   ])("takes the time %s", (schedule) => {
     expect(said({ recipient: PUBLIC_KEY, schedule })).toEqual([]);
+  });
+});
+
+describe("purge", () => {
+  const RECIPIENT = { recipient: PUBLIC_KEY };
+
+  test("is not, unless it is asked for", () => {
+    expect(settingsOf(minimal).purge).toBe(false);
+    expect(parse({ ...minimal, purge: false })).toMatchObject({ warnings: [] });
+  });
+
+  test("needs a backup that can be made at the end, or that it is said that there is none", () => {
+    expect(problemsOf({ ...minimal, purge: true })).toEqual([
+      "backup.recipient is missing, and purge is true, before which a last backup has to be made; for example: gpg --armor --export backup@example.com | pulumi config set --path backup.recipient; or give everything up without one with: pulumi config set purge without-backup",
+    ]);
+    expect(problemsOf({ ...minimal, purge: true, backup: RECIPIENT })).toEqual([]);
+    expect(problemsOf({ ...minimal, purge: "without-backup" })).toEqual([]);
+  });
+
+  test("is warned of by every preview, which says what it means", () => {
+    expect(parse({ ...minimal, purge: true, backup: RECIPIENT })).toMatchObject({
+      warnings: [
+        "purge is true: once pulumi up was run with it, pulumi destroy removes the database, the media and the signing key for good, after a last backup; to keep them, write: pulumi config set purge false",
+      ],
+    });
+    expect(parse({ ...minimal, purge: "without-backup" })).toMatchObject({
+      warnings: [expect.stringContaining("for good, without a last backup; to keep them")],
+    });
+  });
+
+  test.each(["yes", 1, "with-backup"])("is not %p", (purge) => {
+    expect(problemsOf({ ...minimal, purge })).toEqual([
+      expect.stringMatching(
+        /^purge must be true, false or without-backup.*; for example: pulumi config set purge true$/,
+      ),
+    ]);
+  });
+
+  test("does not remove the backups", () => {
+    expect(
+      problemsOf({ ...minimal, purge: true, backup: { ...RECIPIENT, directory: "/opt/synapse/backups" } }),
+    ).toEqual([
+      "backup.directory is in /opt/synapse, which a purge removes; write: pulumi config set --path backup.directory /var/backups/matrix-homeserver",
+    ]);
+    expect(
+      problemsOf({ ...minimal, purge: true, backup: { ...RECIPIENT, directory: "/opt/synapse-backups" } }),
+    ).toEqual([]);
   });
 });
 
