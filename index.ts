@@ -5,7 +5,7 @@ import { AcmeCertificate } from "./components/AcmeCertificate";
 import { AdminUser } from "./components/AdminUser";
 import { Backup } from "./components/Backup";
 import { BaseSystem } from "./components/BaseSystem";
-import type { DatabaseAddress } from "./components/DatabaseAddress";
+import { loginCheck, type DatabaseAddress } from "./components/DatabaseAddress";
 import { ExternalDatabase } from "./components/ExternalDatabase";
 import { HealthCheck } from "./components/HealthCheck";
 import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
@@ -127,6 +127,10 @@ async function program() {
       link: venv.link,
       release: venv.release,
       restartOn: config.secretsRevision,
+      needs: {
+        command: loginCheck(database.address, `${user.home}/secrets/pgpass`),
+        otherwise: `the database does not let Synapse in (its answer is above): ${database.advice}`,
+      },
       healthUrl: `${synapseUrl}/health`,
     },
     { dependsOn: [config, schema] },

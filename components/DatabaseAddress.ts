@@ -1,3 +1,5 @@
+import { quote } from "./shell";
+
 /** How to reach a PostgreSQL database. The password is in a file of its own. */
 export interface DatabaseAddress {
   readonly host: string;
@@ -29,4 +31,9 @@ export function libpqString(address: DatabaseAddress, passfile: string): string 
   return libpqParameters(address, passfile)
     .map(([name, value]) => `${name}='${String(value).replace(/[\\']/g, "\\$&")}'`)
     .join(" ");
+}
+
+/** Shell command that succeeds when the database takes the login that Synapse would make. */
+export function loginCheck(address: DatabaseAddress, passfile: string): string {
+  return `psql -qAtXwc 'SELECT 1' ${quote(`connect_timeout=10 ${libpqString(address, passfile)}`)}`;
 }

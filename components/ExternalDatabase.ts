@@ -29,6 +29,9 @@ export interface ExternalDatabaseArgs {
  */
 export class ExternalDatabase extends pulumi.ComponentResource {
   readonly address: DatabaseAddress;
+  /** What to do when it lets nobody in. */
+  readonly advice =
+    "see that its server runs and can be reached from this machine, and that dbPassword is the role's password there";
 
   constructor(name: string, args: ExternalDatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:ExternalDatabase", name, {}, opts);

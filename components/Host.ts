@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DATA, LIBEXEC, STATE, type Machine } from "./Machine";
 import { PLATFORMS, platformLines, POSTGRESQL_NEEDS, postgresqlNeedLines, SUPPORTED_SYSTEMS } from "./platforms";
 import { RemoteScript } from "./RemoteScript";
-import { readScript } from "./shell";
+import { quote, readScript } from "./shell";
 
 /** Where the machine is and how to log in to it. */
 export interface HostArgs {
@@ -88,6 +88,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
       {
         host: machine,
         script: "host.sh",
+        ...(user !== "root" && { onFailure: `sudo -n true 2>/dev/null || echo ${quote(sudoSentence(user))} >&2` }),
         variables: {
           PLATFORMS: platformLines(PLATFORMS),
           POSTGRESQL_NEEDS: postgresqlNeedLines(POSTGRESQL_NEEDS),
@@ -134,4 +135,8 @@ export class Host extends pulumi.ComponentResource implements Machine {
 
     this.registerOutputs({ facts: this.facts });
   }
+}
+
+function sudoSentence(user: string): string {
+  return `error: ${user} may not use sudo without a password on this machine: as root, run "echo '${user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/${user}" there, or set host.user to a user who may`;
 }

@@ -23,6 +23,9 @@ export interface PostgresDbArgs {
 /** A PostgreSQL cluster on the machine with the one database that Synapse needs. Its data are kept on `pulumi destroy`. */
 export class PostgresDb extends pulumi.ComponentResource {
   readonly address: DatabaseAddress;
+  /** What to do when it lets nobody in. */
+  readonly advice =
+    "see that PostgreSQL runs ('systemctl status postgresql' on the machine); when the role's password was changed by hand, set another dbPassword, which makes both sides agree again";
 
   constructor(name: string, args: PostgresDbArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:PostgresDb", name, {}, opts);

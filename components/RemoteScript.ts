@@ -18,6 +18,8 @@ export interface RemoteScriptArgs {
   readonly variables?: ScriptVariables;
   /** What undoes it on `pulumi destroy`. Its variables become part of a command line: no secrets. Default: nothing is undone. */
   readonly onDelete?: { readonly script: string; readonly variables?: ScriptVariables };
+  /** Shell command, as the login user, that tells what else may be wrong when it failed. Default: none. */
+  readonly onFailure?: string;
   /** Seconds after which the host ends it. Default: 900. */
   readonly timeoutSeconds?: number;
 }
@@ -25,14 +27,15 @@ export interface RemoteScriptArgs {
 /** A script in scripts/, run on the host as root when it or what it is told changes. */
 export class RemoteScript extends remote.Command {
   constructor(name: string, args: RemoteScriptArgs, opts: pulumi.CustomResourceOptions) {
-    const { host, script, onDelete } = args;
+    const { host, script, onDelete, onFailure } = args;
+    const explain = onFailure === undefined ? "" : ` || { status=$?; ${onFailure}; exit $status; }`;
 
     super(
       name,
       {
         connection: host.connection,
-        create: `${host.asRoot}timeout --kill-after=30 ${args.timeoutSeconds ?? 900} bash -s`,
-        stdin: programText(script, args.variables),
+        create: `${host.asRoot}timeout --kill-after=30 ${args.timeoutSeconds ?? 900} bash -s${explain}`,
+        stdin: programText(script, args.variables, script.replace(/\.sh$/, "")),
         ...(onDelete && {
           delete: programText(onDelete.script, onDelete.variables).apply(
             (text) => `${host.asRoot}bash -c ${quote(text)}`,
@@ -46,14 +49,15 @@ export class RemoteScript extends remote.Command {
   }
 }
 
-/** The program that a script becomes with what it is told. Secret when one of the variables is. */
-export function programText(script: string, variables: ScriptVariables = {}): pulumi.Output<string> {
+/** The program that a script becomes with what it is told. Secret when one of the variables is. `step`: see composeScript. */
+export function programText(script: string, variables: ScriptVariables = {}, step?: string): pulumi.Output<string> {
   return pulumi
     .output(variables)
     .apply((values) =>
       composeScript(
         readScript(script),
         Object.fromEntries(Object.entries(values).map(([variable, value]) => [variable, String(value)])),
+        step,
       ),
     );
 }

@@ -45,6 +45,8 @@ export interface SystemdServiceArgs {
   readonly release: pulumi.Input<string>;
   /** Changes when something else changed that the service reads at its start. */
   readonly restartOn: pulumi.Input<string>;
+  /** Shell command, run as the account, without whose success it could not start, and the sentence when it fails: then the running service is left alone. Default: none. */
+  readonly needs?: { readonly command: string; readonly otherwise: string };
   /** URL on the machine that answers 200 when the service works. */
   readonly healthUrl: string;
   /** How long a start may take, in seconds. Default: 120. */
@@ -109,12 +111,15 @@ export class SystemdService extends pulumi.ComponentResource {
           HEALTH_URL: args.healthUrl,
           START_SECONDS: startSeconds,
           KEEP: kept,
+          RUN_AS: user.userName,
+          NEEDS: args.needs?.command ?? "",
+          OTHERWISE: args.needs?.otherwise ?? "",
         },
         onDelete: {
           script: "remove-service.sh",
           variables: {
             UNIT: `${unit}.service`,
-            PATHS: [...files.map(({ path }) => path), kept].join("\n"),
+            PATHS: [...files.map(({ path }) => path), kept, `${kept}.unproven`].join("\n"),
           },
         },
       },

@@ -18,14 +18,16 @@ export function readScript(file: string): string {
 /**
  * A whole bash program for standard input (or a file): the variables, the common functions, then `script`, sorted so that equal inputs
  * always give equal text. Everything sits in one function, because bash would otherwise read the program line by line from
- * the same standard input that the commands in it inherit, and the first that reads it would swallow the rest.
+ * the same standard input that the commands in it inherit, and the first that reads it would swallow the rest. With `step` it is
+ * a step of an update, of that name: one run of it at a time.
  */
-export function composeScript(script: string, variables: Variables): string {
+export function composeScript(script: string, variables: Variables, step?: string): string {
   const prelude = Object.keys(variables)
     .sort()
     .map((name) => `${name}=${quote(variables[name] ?? "")}\n`)
     .join("");
-  return `#!/usr/bin/env bash\n${prelude}\nmain() {\n${withoutShebang(readScript("lib.sh"))}\n${withoutShebang(script)}}\nmain "$@" </dev/null\n`;
+  const begin = step === undefined ? "" : `begin_step ${quote(step)}\n`;
+  return `#!/usr/bin/env bash\n${prelude}\nmain() {\n${withoutShebang(readScript("lib.sh"))}\n${begin}${withoutShebang(script)}}\nmain "$@" </dev/null\n`;
 }
 
 function withoutShebang(script: string): string {

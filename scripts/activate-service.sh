@@ -5,30 +5,32 @@ set -euo pipefail
 : "${UNIT:?}" "${FILES:?a line each: staged|live|owner:group|mode|reload or restart}" "${LINK:?}" "${LINK_TARGET:?}"
 : "${RESTART_ON?what else the service reads at its start, as a name that changes with it}" "${REVISION:?of all of this}"
 : "${HEALTH_URL:?}" "${START_SECONDS:?}" "${KEEP:?folder for the set that answered last}"
+: "${RUN_AS:?}" "${NEEDS?shell command, as that account, without whose success it cannot start}" "${OTHERWISE?the sentence when that fails}"
+
+# Stands from before the first change until the service was seen to work again: what was cut off in between is done over.
+UNPROVEN=$KEEP.unproven
 
 each_file() {
   local staged live owner mode effect
   while IFS='|' read -r staged live owner mode effect; do
-    "$1" "$staged" "$live" "$owner" "$mode" "$effect"
+    "$1" "$staged" "$live" "$owner" "$mode" "$effect" || return
   done <<<"$FILES"
 }
 
 put() { # SOURCE LIVE OWNER MODE
-  write_as "${3%%:*}" "$4" "$2" <"$1"
-  relabel "$2"
+  write_as "${3%%:*}" "$4" "$2" <"$1" && relabel "$2"
 }
 keep() { install -m 0600 "$2" "$KEEP.new/$(basename "$2")"; }
 put_back() { put "$KEEP/$(basename "$2")" "$2" "$3" "$4"; }
 
 point_link() {
-  ln -sfnT "$1" "$LINK.new"
-  mv -fT "$LINK.new" "$LINK"
+  ln -sfnT "$1" "$LINK.new" && mv -fT "$LINK.new" "$LINK"
 }
 
 # What it takes until the service runs with the staged set: nothing, a reload, or a restart.
 needed=nothing
 compare() {
-  cmp -s "$1" "$2" && return
+  ! cmp -s "$1" "$2" || return 0
   [[ $5 == reload && $needed != restart ]] && needed=reload || needed=restart
 }
 
@@ -52,9 +54,19 @@ remember() {
   printf '%s\n' "$RESTART_ON" >"$KEEP.new/restart-on"
   rm -rf "$KEEP"
   mv -T "$KEEP.new" "$KEEP"
+  rm -f "$UNPROVEN"
 }
 
+has_kept() { [[ -e $KEEP/link-target && -e $(cat "$KEEP/link-target") ]]; }
+put_all_back() { each_file put_back && point_link "$(cat "$KEEP/link-target")"; }
+
 answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
+# Who else has the port that the service needs, if anybody has.
+stranger() {
+  local port=${HEALTH_URL##*:} holder
+  holder=$(ss -Hltnp "sport = :${port%%/*}" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\),.*/\1 \2/p' | head -n 1)
+  [[ -z $holder ]] || grep -qsF "/$UNIT" "/proc/${holder#* }/cgroup" || printf '%s (process %s) has port %s' "${holder% *}" "${holder#* }" "${port%%/*}"
+}
 # What went wrong, as the end of a sentence.
 restart() {
   systemctl daemon-reload
@@ -71,10 +83,19 @@ reload() {
 
 each_file compare
 [[ $(readlink "$LINK") == "$LINK_TARGET" && $(cat "$KEEP/restart-on" 2>/dev/null) == "$RESTART_ON" ]] || needed=restart
-answers || needed=restart
+[[ ! -e $UNPROVEN ]] && answers || needed=restart
 
-each_file put
-point_link "$LINK_TARGET"
+# What the configuration is not to blame for is found while what runs still runs.
+if [[ $needed == restart ]]; then
+  [[ -z $NEEDS ]] || quietly runuser -u "$RUN_AS" -- bash -c "$NEEDS" || fail "$OTHERWISE; nothing was changed, and $UNIT was left alone"
+  other=$(stranger)
+  [[ -z $other ]] || fail "another program, $other, which $UNIT needs: stop it, then run pulumi up again; nothing was changed"
+fi
+[[ $needed == nothing ]] || touch "$UNPROVEN"
+{ each_file put && point_link "$LINK_TARGET"; } || {
+  if has_kept; then put_all_back || true; fi
+  fail "the files of $UNIT could not be put in place (see above); it goes on with what it started with"
+}
 quietly systemctl enable "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"
 case $needed in
 nothing)
@@ -91,12 +112,12 @@ fi
 
 first_problem=$problem
 journalctl -q -u "$UNIT" -n 20 --no-pager -o cat >&2 || true
-if [[ ! -e $KEEP/link-target || ! -e $(cat "$KEEP/link-target") ]]; then
+if ! has_kept; then
   fail "$UNIT $first_problem (its last words are above; more: 'journalctl -u $UNIT' on the machine)"
 fi
-each_file put_back
-point_link "$(cat "$KEEP/link-target")"
+put_all_back
 if restart; then
+  rm -f "$UNPROVEN"
   fail "$UNIT $first_problem with the new configuration or release (its last words are above), so the earlier ones were put back and are serving: correct the setting, then run pulumi up again"
 fi
 fail "$UNIT $first_problem with the new configuration or release, nor did it work with the earlier ones that were put back: see 'journalctl -u $UNIT' on the machine"

@@ -16,6 +16,10 @@ older() { [[ $1 != "$2" && $(printf '%s\n' "$1" "$2" | sort -V | head -n1) == "$
 
 [[ $(id -u) == 0 ]] || fail "the scripts must run as root: log in as root, or as a user with passwordless sudo (host.user)"
 
+# No certificate is valid on a machine without a battery that woke up in 1970.
+(($(date +%s) > 1767225600)) ||
+  fail "the machine's clock says $(date -u '+%F %T') UTC, and no certificate is valid then: set it ('timedatectl set-ntp true' with chrony installed, or 'date -s'), then run pulumi up again"
+
 # A machine that is still setting itself up holds the dnf lock and may lack the login user's sudo rights.
 if command -v cloud-init >/dev/null; then
   say "waiting for cloud-init to finish"

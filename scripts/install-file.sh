@@ -29,12 +29,21 @@ refuse() {
 }
 
 (umask 022 && mkdir -p "$(dirname "$target")")
+# An update that was cut off may still be at work here.
+exec 8<"$(dirname "$target")"
+flock -w 120 8 || {
+  printf 'error: somebody else has been writing %s for two minutes: run pulumi up again\n' "$target" >&2
+  exit 1
+}
 clear_stage
 mkdir "$stage"
 trap clear_stage EXIT
 
 export file="$stage/$name"
-cat >"$file"
+cat >"$file" || {
+  printf 'error: there is no room for %s on the machine (see above), so the old one was left in place: free some space, then run pulumi up again\n' "$target" >&2
+  exit 1
+}
 chown "$owner" "$file"
 chmod "$mode" "$file"
 if [[ -n $check ]]; then

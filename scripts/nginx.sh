@@ -6,7 +6,8 @@ set -euo pipefail
 quietly nginx -t || fail "nginx refuses its configuration (see above); the running one was left alone"
 quietly systemctl enable nginx
 if systemctl is-active -q nginx; then
-  quietly systemctl reload nginx || fail "nginx did not reload: see 'journalctl -u nginx' on the machine"
+  reload_nginx ||
+    fail "nginx did not take its new configuration and goes on with the earlier one (its words are above): when another program has one of its ports ('ss -ltnp' on the machine), stop that first, then run pulumi up again"
 else
   say "starting nginx"
   # systemd that looks at nginx's PID file between its making and its filling waits for it until it gives up, with nothing

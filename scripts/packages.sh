@@ -21,14 +21,10 @@ dnf_when_free() {
 # The machine's copy of the repositories' lists may be older than the repositories, whose files have other names by now.
 with_fresh_lists() {
   dnf_when_free "$@" || dnf_when_free --refresh "$@" || {
-    printf '%s\n' "$dnf_output" | tail -n 30 >&2
+    show_failure "$dnf_output"
     return 1
   }
 }
-
-# Our own deployments run side by side: they queue here, in order and without noise.
-exec 9>/run/lock/matrix-homeserver-dnf
-flock -w 900 9 || fail "another deployment on this machine has been installing packages for 15 minutes: let it finish, then run pulumi up again"
 
 enabled() { grep -qsx "stream *= *${1#*:}" "/etc/dnf/modules.d/${1%%:*}.module" && grep -qsx 'state *= *enabled' "/etc/dnf/modules.d/${1%%:*}.module"; }
 

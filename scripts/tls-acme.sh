@@ -29,5 +29,5 @@ mv -fT "$CERTIFICATE.new" "$CERTIFICATE"
 say "serving a new certificate for ${names[*]}, good until $(openssl x509 -in "$CERTIFICATE" -noout -enddate | cut -d= -f2)"
 if systemctl is-active -q nginx; then
   quietly nginx -t || fail "nginx refuses its configuration (see above); it goes on with the earlier certificate"
-  quietly systemctl reload nginx || fail "nginx did not reload: see 'journalctl -u nginx' on the machine"
+  reload_nginx || fail "nginx did not reload: see 'journalctl -u nginx' on the machine"
 fi

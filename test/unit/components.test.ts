@@ -690,6 +690,7 @@ describe("SystemdService", () => {
         link: "/opt/synapse/env",
         release: "/opt/synapse/releases/1",
         restartOn: "secrets",
+        needs: { command: "test -e /needed", otherwise: "it is not there: make it" },
         healthUrl: "http://127.0.0.1/health",
         startSeconds: 7,
       });
@@ -714,12 +715,16 @@ describe("SystemdService", () => {
       HEALTH_URL: "http://127.0.0.1/health",
       START_SECONDS: "7",
       KEEP: "/var/lib/matrix-homeserver/last-good-unit",
+      RUN_AS: "synapse",
+      NEEDS: "test -e /needed",
+      OTHERWISE: "it is not there: make it",
     });
     expect(scriptCalls(deployment.get("it-activation"))[1]?.variables.PATHS?.split("\n")).toEqual([
       "/etc/systemd/system/unit.service",
       "/live/0",
       "/live/1",
       "/var/lib/matrix-homeserver/last-good-unit",
+      "/var/lib/matrix-homeserver/last-good-unit.unproven",
     ]);
     expect(deployment.get("it").outputs).toEqual({ revision: REVISION });
   });

@@ -112,6 +112,23 @@ describe("composeScript", () => {
     expect(run("fail 'no good: it is'\n").stderr).toBe("error: no good: it is\n");
   });
 
+  test("is about the disk when that is full, whatever it made fail", () => {
+    const full = "quietly bash -c 'echo \"OSError: [Errno 28] No space left on device\"; exit 1'";
+    const { status, stderr } = run(`${full} || fail 'pip could not install it: check the package index'\n`);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(
+      /^OSError.*\nerror: the machine's disk is full.*; what failed is that pip could not install it\n$/,
+    );
+  });
+
+  test("as a step of an update waits for an earlier run of that step, and takes its place", () => {
+    const step = `test-${process.pid}`;
+    const lock = `/run/lock/matrix-homeserver-step-${step}`;
+    const text = composeScript(`cat ${lock}\nrm ${lock}\n`, {}, step);
+    const { status, stdout } = spawnSync("bash", ["-s"], { input: text, encoding: "utf8" });
+    expect({ status, stdout: /^\d+\n$/.test(stdout) }).toEqual({ status: 0, stdout: true });
+  });
+
   test("has the common functions", () => {
     const { status, stdout, stderr } = run(
       [
