@@ -1,4 +1,4 @@
-// the server's speed under load: this program's configuration, Synapse's default, a blog post's, one setting at a time
+// the server's speed under load: this program's configuration, and what single settings give
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,7 +10,6 @@ import { Crowd, type LoadResult } from "./libLoad";
 
 /** How a host is made to be like a contender: see contenders/server/configure.sh. */
 interface Contender {
-  readonly synapse: "generated" | "default" | "blog";
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly nginx?: string;
   readonly postgresql?: string;
@@ -24,29 +23,21 @@ interface Result extends LoadResult {
 const CLIENTS = 8;
 const SECONDS = Number(process.env.SECONDS ?? 8);
 
-// As Synapse's documentation and the blog post have it: no connection is kept.
+// As it is mostly written: no connection is kept.
 const PLAIN_NGINX =
   "/keepalive 32;/d; /Upgrade/d; /proxy_set_header Connection/d; s/proxy_http_version 1.1/proxy_http_version 1.0/";
 
+/** What single settings give, each against this program's configuration. */
 const CONTENDERS: Readonly<Record<string, Contender>> = {
-  "this program": { synapse: "generated" },
-  "Synapse's default": { synapse: "default", nginx: PLAIN_NGINX },
-  "blog post": { synapse: "blog", nginx: PLAIN_NGINX },
-};
-
-/** What single settings give, each against this program's configuration: `SETTINGS=1 make bench WHAT=server`. */
-const SETTINGS: Readonly<Record<string, Contender>> = {
-  "this program": { synapse: "generated" },
-  "no keep-alive": { synapse: "generated", nginx: PLAIN_NGINX },
-  "database by its socket": { synapse: "generated", settings: { database: { host: "/var/run/postgresql" } } },
+  "this program": {},
+  "no keep-alive": { nginx: PLAIN_NGINX },
+  "database by its socket": { settings: { database: { host: "/var/run/postgresql" } } },
   "more database memory": {
-    synapse: "generated",
     postgresql: "shared_buffers = 512MB\neffective_cache_size = 1536MB\nwork_mem = 8MB\nmax_wal_size = 4GB",
   },
-  "synchronous_commit off": { synapse: "generated", postgresql: "synchronous_commit = off" },
-  "caches of 2.0": { synapse: "generated", settings: { caches: { global_factor: 2.0 } } },
+  "synchronous_commit off": { postgresql: "synchronous_commit = off" },
+  "caches of 2.0": { settings: { caches: { global_factor: 2.0 } } },
   gzip: {
-    synapse: "generated",
     nginx: "s|proxy_http_version 1.1;|&\\n    gzip on;\\n    gzip_proxied any;\\n    gzip_types application/json;|",
   },
 };
@@ -69,17 +60,15 @@ main(async () => {
     await stack.up();
     const { baseUrl, hostAddress: address, caCertificate: ca } = await deployment.outputs();
     const crowd = await Crowd.gather({ baseUrl, address, ca }, CLIENTS);
-    const contenders = process.env.SETTINGS === undefined ? CONTENDERS : SETTINGS;
     const results: Record<string, Result[]> = {};
     const rounds = await interleaved(
       Object.fromEntries(
-        Object.entries(contenders).map(([name, { synapse, settings = {}, nginx = "", postgresql = "" }]) => [
+        Object.entries(CONTENDERS).map(([name, { settings = {}, nginx = "", postgresql = "" }]) => [
           name,
           async () => {
             const script = readFileSync(join(__dirname, "contenders/server/configure.sh"), "utf8");
             await host.run(
               composeScript(script, {
-                SYNAPSE: synapse,
                 SETTINGS: JSON.stringify(settings),
                 NGINX: nginx,
                 POSTGRESQL: postgresql,
@@ -98,7 +87,7 @@ main(async () => {
     );
     await crowd.leave();
     publish({
-      what: process.env.SETTINGS === undefined ? "server" : "server-settings",
+      what: "server",
       unit: "messages/s",
       rounds,
       comparedWith: "this program",
@@ -108,7 +97,7 @@ main(async () => {
       median((results[name] ?? []).map(value)).toFixed(0);
     printTable([
       ["ms, medians of the rounds", "send p50", "send p99", "fan-out p50", "fan-out p99", "CPU a message"],
-      ...Object.keys(contenders).map((name) => [
+      ...Object.keys(CONTENDERS).map((name) => [
         name,
         middle(name, ({ send }) => send.p50),
         middle(name, ({ send }) => send.p99),
