@@ -16,16 +16,22 @@ import { nextSteps } from "./components/nextSteps";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
+import { Redis } from "./components/Redis";
 import { Remains } from "./components/Remains";
 import { refuseServerNameChange } from "./components/serverName";
 import { SchemaCheck } from "./components/SchemaCheck";
 import { fingerprint } from "./components/shell";
 import { SynapseVenv } from "./components/SynapseVenv";
+import { SynapseWorker } from "./components/SynapseWorker";
 import { SystemdService } from "./components/SystemdService";
 import { SystemUser } from "./components/SystemUser";
 import { PKI, TlsCertificate, WEBROOT } from "./components/TlsCertificate";
 import { WellKnown, wellKnownDocuments } from "./components/WellKnown";
+import { dutiesOf, workersOf } from "./components/workers";
 import { readKeyFile, readSettings, type Settings } from "./config";
+
+/** The Redis that Synapse's processes hear news by. */
+const REDIS_UNIT = "synapse-redis";
 
 /** What a stack's settings say, on the machine that they name. */
 async function program() {
@@ -35,6 +41,7 @@ async function program() {
   const synapseUrl = `http://127.0.0.1:${SYNAPSE_PORT}`;
   const servesApex = servedNames.includes(serverName);
   const { privateKeyFile, ...address } = settings.host;
+  const workers = workersOf(settings.workers);
 
   const machine = new Host("host", {
     ...address,
@@ -86,12 +93,22 @@ async function program() {
     {
       host,
       open: ["http", "https", ...(settings.nginx.federationPort ? ["8448/tcp"] : [])],
-      selinuxBooleans: ["httpd_can_network_relay"],
+      // SELinux knows Synapse's own port as one of the web's, and not those of its workers.
+      selinuxBooleans: ["httpd_can_network_relay", ...(workers.length > 0 ? ["httpd_can_network_connect"] : [])],
       selinuxWebPorts: settings.nginx.federationPort ? [8448] : [],
     },
     afterPython,
   );
 
+  const { workerSecrets } = settings.rotate;
+  const redis =
+    workers.length > 0
+      ? new Redis(
+          "redis",
+          { host, unit: REDIS_UNIT, ...(workerSecrets !== undefined && { rotation: workerSecrets }) },
+          afterPython,
+        )
+      : undefined;
   const config = new HomeserverConfig(
     "homeserver",
     {
@@ -105,6 +122,7 @@ async function program() {
       settings: settings.homeserver,
       secretSettings: settings.homeserverIsSecret,
       rotate: settings.rotate,
+      ...(redis && { workers: { ...dutiesOf(workers), redis } }),
     },
     { dependsOn: venv },
   );
@@ -122,7 +140,7 @@ async function program() {
       user,
       command: `${venv.link}/bin/python -m synapse.app.homeserver --config-path=${config.path}`,
       writable: [`${user.home}/media_store`],
-      after: ["postgresql.service"],
+      after: ["postgresql.service", ...(redis ? [`${REDIS_UNIT}.service`] : [])],
       files: config.files,
       link: venv.link,
       release: venv.release,
@@ -133,7 +151,15 @@ async function program() {
       },
       healthUrl: `${synapseUrl}/health`,
     },
-    { dependsOn: [config, schema] },
+    { dependsOn: [config, schema, ...(redis ? [redis] : [])] },
+  );
+  const workerServices = workers.map(
+    (worker) =>
+      new SynapseWorker(
+        `worker-${worker.name}`,
+        { host, user, worker, mainUnit: "synapse", link: venv.link, config: config.path },
+        { dependsOn: service },
+      ),
   );
 
   const certificate = new TlsCertificate("tls", {
@@ -153,11 +179,12 @@ async function program() {
       servesApex,
       ...settings.nginx,
       upstreamPort: SYNAPSE_PORT,
+      workers,
       maxBodySize: nginxSize(settings.homeserver.max_upload_size),
       certificate,
       wellKnown,
     },
-    afterPython,
+    { dependsOn: [venv.packages, ...workerServices] },
   );
 
   const acme =
@@ -220,9 +247,16 @@ async function program() {
       publicBaseUrl,
       servesApex,
       caPath: certificate.caPath,
-      revision: pulumi.all([service.revision, proxy.revision]).apply((parts) => fingerprint(...parts)),
+      workers: workers.map(({ kind, port }, index) => ({
+        unit: workerServices[index]?.unit ?? "",
+        port,
+        servesClients: kind === "generic",
+      })),
+      revision: pulumi
+        .all([service.revision, proxy.revision, ...workerServices.map(({ revision }) => revision)])
+        .apply((parts) => fingerprint(...parts)),
     },
-    { dependsOn: [service, proxy, base, ...acme] },
+    { dependsOn: [service, proxy, base, ...workerServices, ...acme] },
   );
   if (backup && settings.purge === true)
     new LastBackup("last-backup", { host, unit: "synapse" }, { dependsOn: [backup, admin, health] });

@@ -16,6 +16,8 @@ export interface HealthCheckArgs {
   readonly servesApex?: boolean;
   /** Path on the host of the authority that the certificate is checked against; empty for the world's own. */
   readonly caPath: string;
+  /** Workers that have to work, too. Default: none. */
+  readonly workers?: readonly { readonly unit: string; readonly port: number; readonly servesClients: boolean }[];
   /** Changes with whatever was deployed: then it is asked again. */
   readonly revision: pulumi.Input<string>;
 }
@@ -25,7 +27,8 @@ export class HealthCheck extends pulumi.ComponentResource {
   constructor(name: string, args: HealthCheckArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HealthCheck", name, {}, atOnce(opts));
 
-    new RemoteScript(
+    const { workers = [] } = args;
+    const client = new RemoteScript(
       `${name}-client`,
       {
         host: args.host,
@@ -40,6 +43,25 @@ export class HealthCheck extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: dependencies(opts) },
     );
+    if (workers.length > 0) {
+      new RemoteScript(
+        `${name}-workers`,
+        {
+          host: args.host,
+          script: "worker-check.sh",
+          variables: {
+            SERVER_NAME: args.serverName,
+            BASE_URL: args.publicBaseUrl,
+            CA_FILE: args.caPath,
+            WORKERS: workers
+              .map(({ unit, port, servesClients }) => [unit, port, servesClients ? "client" : "nobody"].join("|"))
+              .join("\n"),
+            REVISION: args.revision,
+          },
+        },
+        { parent: this, dependsOn: [...dependencies(opts), client] },
+      );
+    }
 
     this.registerOutputs();
   }

@@ -11,9 +11,13 @@ import { fingerprint, quote } from "./shell";
 import type { SystemUser } from "./SystemUser";
 import type { StagedFile } from "./SystemdService";
 import { renderTemplate } from "./templates";
+import type { WorkerDuties } from "./workers";
 
 /** Where Synapse listens, on this machine only. */
 export const SYNAPSE_PORT = 8008;
+
+/** Where its main process listens for its workers, on this machine only. */
+const REPLICATION_PORT = 9093;
 
 /** Arguments of {@link HomeserverConfig}. */
 export interface HomeserverConfigArgs {
@@ -33,6 +37,10 @@ export interface HomeserverConfigArgs {
   readonly logLevel?: string;
   /** Settings of homeserver.yaml by Synapse's own names, merged over the program's. Default: none. */
   readonly settings?: HomeserverSettings;
+  /** What the workers do in place of the main process, and the Redis that all of them hear news by. Default: there are no workers. */
+  readonly workers?: WorkerDuties & {
+    readonly redis: { readonly port: number; readonly password: pulumi.Input<string> };
+  };
   /** Whether one of them is a secret, so that homeserver.yaml is not to be shown in a preview. Default: false. */
   readonly secretSettings?: boolean;
   /** Any text for each of Synapse's own secrets: with another text it is made anew. Default: none, and they stay. */
@@ -47,6 +55,8 @@ export interface SecretRotation {
   readonly macaroonSecret?: string;
   /** Of what signs links to forms. */
   readonly formSecret?: string;
+  /** Of what its processes prove themselves to each other with, where there are workers. */
+  readonly workerSecrets?: string;
 }
 
 /** A part of homeserver.yaml. */
@@ -67,7 +77,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
 
   constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HomeserverConfig", name, {}, atOnce(opts));
-    const { host, user, serverName, database, logLevel = "WARNING", settings = {}, rotate = {} } = args;
+    const { host, user, serverName, database, workers, logLevel = "WARNING", settings = {}, rotate = {} } = args;
     const folder = user.home;
     const afterUser = { parent: this, dependsOn: [user] };
     this.path = `${folder}/homeserver.yaml`;
@@ -91,9 +101,15 @@ export class HomeserverConfig extends pulumi.ComponentResource {
     const registration = secret("registration", rotate.registrationSecret);
     const macaroon = secret("macaroon", rotate.macaroonSecret);
     const form = secret("form", rotate.formSecret);
+    const workerSecrets = workers && {
+      replication: secret("replication", rotate.workerSecrets).result,
+      redis: workers.redis.password,
+    };
     // Nobody guesses 50 random letters from their hash.
     this.secretsRevision = pulumi.unsecret(
-      pulumi.all([registration.result, macaroon.result, form.result]).apply((secrets) => fingerprint(...secrets)),
+      pulumi
+        .all([registration.result, macaroon.result, form.result, ...Object.values(workerSecrets ?? {})])
+        .apply((secrets) => fingerprint(...secrets)),
     );
     const secrets = new RemoteScript(
       `${name}-secrets`,
@@ -113,6 +129,31 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       afterUser,
     );
 
+    const ofWorkers = workerSecrets
+      ? [
+          new RemoteScript(
+            `${name}-worker-secrets`,
+            {
+              host,
+              script: "worker-secrets.sh",
+              variables: {
+                FOLDER: `${folder}/secrets`,
+                USER_NAME: user.userName,
+                WORKER_REPLICATION_SECRET: workerSecrets.replication,
+                REDIS_PASSWORD: pulumi.secret(workerSecrets.redis),
+              },
+              onDelete: {
+                script: "remove-paths.sh",
+                variables: {
+                  PATHS: [`${folder}/secrets/worker_replication_secret`, `${folder}/secrets/redis_password`].join("\n"),
+                },
+              },
+            },
+            afterUser,
+          ),
+        ]
+      : [];
+
     const staged = (
       file: string,
       content: pulumi.Input<string>,
@@ -128,7 +169,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
           mode: "0640",
           ...(check !== undefined && { check }),
         },
-        { parent: this, dependsOn: [...dependencies(opts), signingKey, secrets] },
+        { parent: this, dependsOn: [...dependencies(opts), signingKey, secrets, ...ofWorkers] },
       ),
       path: `${folder}/${file}`,
       owner: `${user.userName}:${user.userName}`,
@@ -142,6 +183,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
       port: SYNAPSE_PORT,
       database: libpqParameters(database, `${folder}/secrets/pgpass`).map(([name, value]) => ({ name, value })),
       signingKeyPath: `${folder}/${serverName}.signing.key`,
+      workers: workers ? { ...workers, replicationPort: REPLICATION_PORT, redisPort: workers.redis.port } : null,
     };
     const checkCommand = pulumi.interpolate`runuser -u ${quote(user.userName)} -- ${args.release}/bin/python -m synapse.config -c "$file"`;
     const yaml = renderHomeserverYaml(view, settings);
@@ -163,6 +205,7 @@ export interface HomeserverView {
   /** libpq's parameters, in their order. */
   readonly database: readonly { readonly name: string; readonly value: string | number }[];
   readonly signingKeyPath: string;
+  readonly workers: (WorkerDuties & { readonly replicationPort: number; readonly redisPort: number }) | null;
 }
 
 /** homeserver.yaml with `settings` merged over the template's own, objects key by key, all else as a whole. Pure. */
@@ -180,13 +223,22 @@ export function renderHomeserverYaml(view: HomeserverView, settings: HomeserverS
 
 /** Values as JSON writes them, which YAML reads as the same. */
 function quoted(view: HomeserverView): object {
-  const { serverName, publicBaseUrl, database, signingKeyPath, ...rest } = view;
+  const { serverName, publicBaseUrl, database, signingKeyPath, workers, ...rest } = view;
+  const list = (names: readonly string[]) => names.length > 0 && JSON.stringify(names);
   return {
     ...rest,
     serverName: JSON.stringify(serverName),
     publicBaseUrl: JSON.stringify(publicBaseUrl),
     signingKeyPath: JSON.stringify(signingKeyPath),
     database: database.map(({ name, value }) => ({ name, value: JSON.stringify(value) })),
+    workers: workers && {
+      replicationPort: workers.replicationPort,
+      redisPort: workers.redisPort,
+      federationSenders: list(workers.federationSenders),
+      pushers: list(workers.pushers),
+      media: workers.media ?? null,
+      backgroundTasks: workers.backgroundTasks ?? null,
+    },
   };
 }
 

@@ -9,6 +9,8 @@ import { fingerprint } from "./shell";
 import { renderTemplate } from "./templates";
 import type { TlsCertificate } from "./TlsCertificate";
 import type { WellKnown } from "./WellKnown";
+import { routing, type Routing } from "./workerRouting";
+import type { Worker } from "./workers";
 
 /** Arguments of {@link NginxProxy}. */
 export interface NginxProxyArgs {
@@ -34,6 +36,8 @@ export interface NginxProxyArgs {
   readonly hsts?: boolean;
   /** Port of Synapse on this machine. */
   readonly upstreamPort: number;
+  /** Workers of Synapse on this machine, which get what they can answer. Default: none, the main process answers all. */
+  readonly workers?: readonly Worker[];
   /** Largest upload, in nginx's notation; Synapse's own limit. Default: `50M`. */
   readonly maxBodySize?: string;
   /** What it serves with. */
@@ -74,6 +78,7 @@ export class NginxProxy extends pulumi.ComponentResource {
             adminNetworks: args.adminNetworks ?? [],
             hsts: args.hsts ?? false,
             upstreamPort: args.upstreamPort,
+            workers: routing(args.workers ?? []),
             maxBodySize: args.maxBodySize ?? "50M",
             certificate: certificate.certificatePath,
             certificateKey: certificate.keyPath,
@@ -116,6 +121,8 @@ export interface Site {
   readonly adminNetworks: readonly string[];
   readonly hsts: boolean;
   readonly upstreamPort: number;
+  /** Which requests go to which workers; null where there are none. */
+  readonly workers: Routing | null;
   readonly maxBodySize: string;
   readonly certificate: string;
   readonly certificateKey: string;

@@ -80,6 +80,8 @@ export class SystemdService extends pulumi.ComponentResource {
             command: args.command,
             writable: args.writable,
             after,
+            partOf: null,
+            wantedBy: "multi-user.target",
             startSeconds,
           }),
           check: 'systemd-analyze verify "$file"',

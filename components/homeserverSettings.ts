@@ -15,7 +15,7 @@ export type KnownSetting = string | { readonly [key: string]: KnownSetting };
 const HOMESERVER: Readonly<Record<string, KnownSetting>> = catalogue;
 
 const OWN_SECRET = "the program makes this secret and keeps it in the stack";
-const WORKERS_OWN = "it would make this process a worker, and the program runs Synapse as one process";
+const WORKERS_OWN = "it would make this process a worker, and the program makes those itself, set workers";
 
 /** What the program itself sets, and what to set in its place. */
 const OWNED: ReadonlyMap<string, string> = new Map([

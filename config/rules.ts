@@ -2,7 +2,7 @@ import { checkHomeserverSettings, secretPaths } from "../components/homeserverSe
 import { checkCertificate } from "./certificates";
 import { privateEnding } from "./names";
 import { type Tree, valueAt } from "./reading";
-import { leaves, metaOf, type ReadSettings, type SettingPath } from "./schema";
+import { leaves, metaOf, MOST_WORKERS, type ReadSettings, type SettingPath } from "./schema";
 import { dotted, encryptCommand, setCommand, setTo } from "./wording";
 
 type DeepPartial<T> = T extends unknown[] ? T : T extends object ? { readonly [K in keyof T]?: DeepPartial<T[K]> } : T;
@@ -26,7 +26,9 @@ export interface Verdict {
 
 /** All that is wrong with settings that are right each by itself, and what soon will be wrong. */
 export function checkTogether(circumstances: Circumstances): Verdict {
-  const verdicts = [names, secrets, tls, nginx, database, purge, homeserver].map((rule) => rule(circumstances));
+  const verdicts = [names, secrets, tls, nginx, database, workers, purge, homeserver].map((rule) =>
+    rule(circumstances),
+  );
   return {
     problems: verdicts.flatMap(({ problems = [] }) => problems),
     warnings: verdicts.flatMap(({ warnings = [] }) => warnings),
@@ -191,6 +193,46 @@ const purge: Rule = ({ given, settings: { purge, backup } }) => {
     ],
   };
 };
+
+/** The locks have what Redis takes from here on. */
+const FIRST_WITH_WORKERS = "1.163.0";
+
+/** Megabytes of memory that a worker takes when it has started. */
+const WORKER_MEGABYTES = 130;
+
+const workers: Rule = ({ settings }) => {
+  const total = Object.values(settings.workers ?? {}).reduce((sum, count) => sum + count, 0);
+  if (total === 0) return {};
+  const problems: string[] = [];
+  const version = settings.synapse?.version;
+  if (version !== undefined && version.localeCompare(FIRST_WITH_WORKERS, "en", { numeric: true }) < 0)
+    problems.push(
+      `workers need Synapse ${FIRST_WITH_WORKERS} or newer, and synapse.version is ${version}: set a newer release, or take the workers away with: pulumi config rm workers`,
+    );
+  if (total > MOST_WORKERS)
+    problems.push(
+      `workers are ${total} in all, and must be at most ${MOST_WORKERS}: each has up to 10 of PostgreSQL's 100 connections; write for example: ${setTo(["workers", "generic"], "2")}`,
+    );
+  const free = Object.keys(settings.homeserver ?? {}).filter((name) => WORKERS_OWN.has(name));
+  problems.push(...free.map((name) => `homeserver.${name} is set by the program where there are workers: set workers`));
+  return {
+    problems,
+    warnings:
+      problems.length === 0 && total >= 4
+        ? [
+            `workers are ${total} processes, which take some ${total * WORKER_MEGABYTES} MB of memory when they start, besides Synapse's own, and more in use: the machine has to have it`,
+          ]
+        : [],
+  };
+};
+
+/** Settings of homeserver.yaml that say what is done by which process. */
+const WORKERS_OWN = new Set([
+  ...["instance_map", "stream_writers", "redis", "worker_replication_secret", "worker_replication_secret_path"],
+  ...["federation_sender_instances", "send_federation", "pusher_instances", "start_pushers", "run_background_tasks_on"],
+  ...["enable_media_repo", "media_instance_running_background_jobs", "outbound_federation_restricted_to"],
+  ...["notify_appservices_from_worker", "update_user_directory_from_worker"],
+]);
 
 const homeserver: Rule = ({ settings }) => ({
   problems: checkHomeserverSettings(settings.homeserver ?? {}, settings.synapse?.newSettings).map(

@@ -33,6 +33,9 @@ function scheduleProblem(schedule: string): string | undefined {
 /** Let's Encrypt's own, for certificates that everybody trusts. */
 const LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory";
 
+/** Each process has up to 10 connections to the database, and PostgreSQL has 100. */
+export const MOST_WORKERS = 8;
+
 const documented = <T extends z.ZodType>(schema: T, meta: SettingMeta): T => schema.meta({ ...meta });
 
 /** A text that `problem` has nothing to say against. */
@@ -271,6 +274,26 @@ const rotate = z.strictObject({
   formSecret: rotation(
     "form_secret. Links to the terms of use (consent) that were sent go dead; Synapse sends new ones.",
   ),
+  workerSecrets: rotation(
+    "What Synapse's processes prove themselves to each other and to Redis with, where there are workers. Nobody notices.",
+  ),
+});
+
+const upTo = (most: number) =>
+  z.int("must be a whole number").min(0, "must be at least 0").max(most, `must be at most ${most}`).default(0);
+
+const workers = z.strictObject({
+  generic: documented(upTo(MOST_WORKERS), {
+    description: "How many answer clients and other servers: sync, rooms, messages, logins, federation.",
+    example: "2",
+  }),
+  federationSender: documented(upTo(MOST_WORKERS), {
+    description: "How many send to other servers.",
+    example: "1",
+  }),
+  pusher: documented(upTo(MOST_WORKERS), { description: "How many send push notifications.", example: "1" }),
+  media: documented(upTo(1), { description: "1: a worker takes and gives media.", example: "1" }),
+  backgroundTasks: documented(upTo(1), { description: "1: a worker does what is due by the clock.", example: "1" }),
 });
 
 /** All settings of a stack, by the names that `pulumi config set` takes. */
@@ -295,6 +318,10 @@ export const settingsSchema = z.strictObject({
   host: documented(host, { description: "The machine, and how to log in to it." }),
   admin: documented(admin.prefault({}), { description: "The administrator's account." }),
   synapse: documented(synapse.prefault({}), { description: "Synapse itself." }),
+  workers: documented(workers.prefault({}), {
+    description:
+      "Worker processes of Synapse beside its main one, on the same machine, and Redis between them. See docs/workers.md.",
+  }),
   tls: documented(tls.prefault({}), { description: "Where nginx's certificate comes from." }),
   nginx: documented(nginx.prefault({}), { description: "The reverse proxy, and the site of serverName." }),
   database: documented(database.optional(), {

@@ -16,7 +16,7 @@ import { BaseSystem } from "../../components/BaseSystem";
 import { CloudInit } from "../../components/CloudInit";
 import { ExternalDatabase } from "../../components/ExternalDatabase";
 import { HealthCheck } from "../../components/HealthCheck";
-import { HomeserverConfig } from "../../components/HomeserverConfig";
+import { HomeserverConfig, type HomeserverConfigArgs } from "../../components/HomeserverConfig";
 import { Host } from "../../components/Host";
 import { LastBackup } from "../../components/LastBackup";
 import type { Machine } from "../../components/Machine";
@@ -29,6 +29,9 @@ import { SchemaCheck } from "../../components/SchemaCheck";
 import { lockedVersions, SynapseVenv } from "../../components/SynapseVenv";
 import { SystemdService } from "../../components/SystemdService";
 import { SystemUser } from "../../components/SystemUser";
+import { Redis } from "../../components/Redis";
+import { SynapseWorker } from "../../components/SynapseWorker";
+import { SystemdUnit } from "../../components/SystemdUnit";
 import { TimedProgram } from "../../components/TimedProgram";
 import { TlsCertificate } from "../../components/TlsCertificate";
 import { WellKnown } from "../../components/WellKnown";
@@ -234,6 +237,25 @@ const COMPONENTS = {
       opts,
     ),
   LastBackup: ({ host, opts }) => new LastBackup("it", { host, unit: "synapse" }, opts),
+  Redis: ({ host, opts }) => new Redis("it", { host, unit: "news" }, opts),
+  SystemdUnit: ({ host, opts }) =>
+    new SystemdUnit(
+      "it",
+      {
+        ...{ host, unit: "unit", description: "A service", user: "someone", workingDirectory: "/srv" },
+        ...{ command: "/bin/true", reads: "its files", probe: "true" },
+      },
+      opts,
+    ),
+  SynapseWorker: ({ host, user, opts }) =>
+    new SynapseWorker(
+      "it",
+      {
+        ...{ host, user, mainUnit: "synapse", link: "/opt/synapse/env", config: "/opt/synapse/homeserver.yaml" },
+        worker: { name: "generic1", kind: "generic", port: 8101, resources: ["client", "federation"] },
+      },
+      opts,
+    ),
   CloudInit: ({ opts }) => new CloudInit("it", { hostname: "example.com", authorizedKeys: ["ssh-ed25519 AAAA"] }, opts),
 } satisfies Record<string, (setting: Setting) => pulumi.ComponentResource>;
 
@@ -631,6 +653,114 @@ describe("HomeserverConfig", () => {
       ]);
     });
     expect(revision).toMatch(/^[0-9a-f]{12}$/);
+  });
+});
+
+test("a HomeserverConfig with workers has their secrets in files, too", async () => {
+  const withWorkers = (workers: HomeserverConfigArgs["workers"]) =>
+    deployAlone(
+      ({ host, user }) =>
+        new HomeserverConfig("it", {
+          ...{ host, user, serverName: "example.com", publicBaseUrl: "https://matrix.example.com", release: "/r" },
+          database: { ...DATABASE, password: DB_PASSWORD },
+          ...(workers && { workers }),
+        }),
+    );
+  const redis = { port: 16379, password: "correct horse for Redis" };
+  const deployment = await withWorkers({ federationSenders: ["federation-sender1"], pushers: [], redis });
+  expect(told(deployment, "it-worker-secrets")).toEqual({
+    FOLDER: "/opt/synapse/secrets",
+    USER_NAME: "synapse",
+    WORKER_REPLICATION_SECRET: generated("it-replication"),
+    REDIS_PASSWORD: redis.password,
+  });
+  expect(lineOf(deployment.get("it-worker-secrets"))).toContain("secret stdin");
+  expect(deployment.get("it-homeserver").dependsOn).toContain("it-worker-secrets");
+  const yaml = plain(deployment.get("it-homeserver").inputs.stdin);
+  expect(yaml).toContain('federation_sender_instances: ["federation-sender1"]');
+  expect(yaml).not.toContain("correct horse");
+  const without = Object.keys(shapeOf(await withWorkers(undefined)));
+  expect(Object.keys(shapeOf(deployment)).filter((name) => !without.includes(name))).toEqual([
+    "it-replication",
+    "it-worker-secrets",
+  ]);
+});
+
+describe("SynapseWorker", () => {
+  it("is a file that Synapse itself checks, and a part of the main process's unit", async () => {
+    const deployment = await deployAlone(COMPONENTS.SynapseWorker);
+    const file = "/etc/matrix-homeserver/workers/generic1.yaml";
+    expect(shapeOf(deployment)).toEqual({
+      "it-config": `file ${file} root:root 0644 check 'runuser -u synapse -- /opt/synapse/env/bin/python -m synapse.config -c /opt/synapse/homeserver.yaml -c "$file"'; after ready; undone by rm -f ${file}`,
+      "it-service": "SystemdUnit",
+      "it-service-unit": `file /etc/systemd/system/synapse-generic1.service root:root 0644 check 'systemd-analyze verify "$file"'; after it-config, ready`,
+      "it-service-activation": "unit.sh; after it-config, it-service-unit, ready; undone by remove-service.sh",
+    });
+    const unit = plain(deployment.get("it-service-unit").inputs.stdin);
+    expect(unit).toContain("PartOf=synapse.service\n");
+    expect(unit).toContain(
+      `ExecStart=/opt/synapse/env/bin/python -m synapse.app.generic_worker --config-path=/opt/synapse/homeserver.yaml --config-path=${file}\n`,
+    );
+    expect(unit).toContain("ReadWritePaths=\n");
+    const { REVISION, ...variables } = told(deployment, "it-service-activation");
+    expect(variables).toEqual({
+      UNIT: "synapse-generic1.service",
+      RUNNING: "/var/lib/matrix-homeserver/running-synapse-generic1",
+      PROBE: "[[ $(curl -s --max-time 5 http://127.0.0.1:8101/health) == OK ]]",
+      START_SECONDS: "120",
+    });
+    expect(deployment.get("it").outputs).toEqual({ unit: "synapse-generic1", revision: REVISION });
+  });
+
+  it("may write media when it serves them", async () => {
+    const deployment = await deployAlone(({ host, user }) => {
+      const worker = { name: "media1", kind: "media", port: 8401, resources: ["media"] } as const;
+      new SynapseWorker("it", { host, user, worker, mainUnit: "synapse", link: "/env", config: "/homeserver.yaml" });
+    });
+    expect(plain(deployment.get("it-service-unit").inputs.stdin)).toContain(
+      "ReadWritePaths= /opt/synapse/media_store\n",
+    );
+    expect(plain(deployment.get("it-config").inputs.stdin)).toContain("enable_media_repo: true\n");
+  });
+});
+
+describe("Redis", () => {
+  it("is a service of its own with a password of its own, from the stream that the machine has", async () => {
+    const deployment = await deployAlone(COMPONENTS.Redis);
+    const config = "/etc/matrix-homeserver/news.conf";
+    expect(shapeOf(deployment)).toEqual({
+      "it-password": "password of 50",
+      "it-stream": "module-stream.sh; after ready",
+      "it-packages": "packages.sh; after it-stream, ready",
+      "it-config": `file ${config} root:redis 0640; secret stdin; after it-packages, it-password, ready; undone by rm -f ${config}`,
+      "it-service": "SystemdUnit",
+      "it-service-unit": `file /etc/systemd/system/news.service root:root 0644 check 'systemd-analyze verify "$file"'; after it-config, ready`,
+      "it-service-activation":
+        "unit.sh; after it-config, it-password, it-service-unit, ready; undone by remove-service.sh",
+    });
+    expect(told(deployment, "it-stream")).toEqual({ MODULE: "redis", STREAMS: "7 6" });
+    expect(plain(deployment.get("it-config").inputs.stdin)).toContain(`requirepass ${generated("it-password")}\n`);
+  });
+});
+
+test("a HealthCheck asks the workers when clients are served", async () => {
+  const deployment = await deployAlone(
+    ({ host }) =>
+      new HealthCheck("it", {
+        ...{ host, serverName: "example.com", publicBaseUrl: "https://matrix.example.com", caPath: "", revision: "1" },
+        workers: [
+          { unit: "synapse-generic1", port: 8101, servesClients: true },
+          { unit: "synapse-pusher1", port: 8301, servesClients: false },
+        ],
+      }),
+  );
+  expect(lineOf(deployment.get("it-workers"))).toBe("worker-check.sh; after it-client, ready");
+  expect(told(deployment, "it-workers")).toEqual({
+    SERVER_NAME: "example.com",
+    BASE_URL: "https://matrix.example.com",
+    CA_FILE: "",
+    WORKERS: "synapse-generic1|8101|client\nsynapse-pusher1|8301|nobody",
+    REVISION: "1",
   });
 });
 

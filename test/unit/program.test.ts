@@ -379,6 +379,67 @@ describe("a stack that is to be purged", () => {
   });
 });
 
+describe("a stack with workers", () => {
+  const WORKERS = { generic: 2, federationSender: 1, media: 1 };
+  const ACTIVATIONS = ["generic1", "generic2", "federation-sender1", "media1"].map(
+    (name) => `worker-${name}-service-activation`,
+  );
+  let deployment: Deployment;
+
+  beforeAll(async () => {
+    deployment = await up({ ...SETTINGS, workers: WORKERS });
+  });
+
+  test("has Redis before Synapse, workers after it, nginx after them, and looks at the whole last", () => {
+    expect(earlierThan(deployment, "synapse-service-activation")).toContain("redis-service-activation");
+    for (const name of ACTIVATIONS) {
+      expect(earlierThan(deployment, name)).toContain("synapse-service-activation");
+      expect(earlierThan(deployment, "nginx-site")).toContain(name);
+      expect(earlierThan(deployment, "health-workers")).toContain(name);
+    }
+    expect(earlierThan(deployment, "health-workers")).toContain("nginx-activation");
+  });
+
+  test("gets one more without a touch to Synapse or to the others", async () => {
+    const more = await up({ ...SETTINGS, workers: { ...WORKERS, generic: 3 } });
+    expect(changes(deployment, more)).toEqual([
+      "health-client",
+      "health-workers",
+      "nginx-activation",
+      "nginx-site",
+      "worker-generic3-config",
+      "worker-generic3-service-activation",
+      "worker-generic3-service-unit",
+    ]);
+  });
+
+  test("restarts Synapse when who sends to other servers is another", async () => {
+    const more = await up({ ...SETTINGS, workers: { ...WORKERS, federationSender: 2 } });
+    expect(changes(deployment, more)).toEqual(
+      expect.arrayContaining(["homeserver-homeserver", "synapse-service-activation"]),
+    );
+  });
+
+  test("lets SELinux know that nginx connects to other ports", () => {
+    expect(scriptCalls(deployment.get("base-selinux"))[0]?.variables.BOOLEANS).toBe(
+      "httpd_can_network_relay httpd_can_network_connect",
+    );
+  });
+
+  test("makes their secrets anew when it is told to", async () => {
+    const rotated = await up({ ...SETTINGS, workers: WORKERS, rotate: { workerSecrets: "2026-11-25" } });
+    for (const name of ["homeserver-replication", "redis-password"]) {
+      expect(Object.keys(deployment.get(name).inputs)).not.toContain("keepers");
+      expect(rotated.get(name).inputs.keepers).toEqual({ rotation: "2026-11-25" });
+    }
+  });
+
+  test("tells its scripts what they ask for, and shows no secret", () => {
+    expectTold(deployment);
+    expectHidden(deployment, ["correct horse", "generated-"]);
+  });
+});
+
 describe("a stack with backups", () => {
   let deployment: Deployment;
 

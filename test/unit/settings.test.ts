@@ -654,7 +654,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, tls, nginx, database, backup, rotate, purge, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, workers, tls, nginx, database, backup, rotate, purge, homeserver; take it away with: pulumi config rm frobnicate",
   ],
   [
     "what every object has",
@@ -1074,6 +1074,64 @@ describe("readSettings", () => {
       "nginx.adminNetworks[0] lets the whole internet reach Synapse's admin API: name the networks that need it",
     );
     warn.mockRestore();
+  });
+});
+
+describe("workers", () => {
+  const NONE = { generic: 0, federationSender: 0, pusher: 0, media: 0, backgroundTasks: 0 };
+  const said = (workers: unknown, change: Stack = {}) => problemsOf({ ...minimal, workers, ...change });
+
+  it("are none unless they are set", () => {
+    expect(settingsOf(minimal).workers).toEqual(NONE);
+    expect(settingsOf({ ...minimal, workers: { generic: 2, media: 1 } }).workers).toEqual({
+      ...NONE,
+      generic: 2,
+      media: 1,
+    });
+    expect(said({ generic: 0 }, { synapse: { version: "1.141.0" }, homeserver: { redis: { enabled: true } } })).toEqual(
+      [],
+    );
+  });
+
+  it.each([
+    ["generic", -1, "workers.generic must be at least 0"],
+    ["generic", 9, "workers.generic must be at most 8"],
+    ["media", 2, "workers.media must be at most 1"],
+    ["backgroundTasks", 2, "workers.backgroundTasks must be at most 1"],
+    ["pusher", 1.5, "workers.pusher must be a whole number"],
+    ["federationReader", 1, "workers.federationReader is not a setting"],
+  ])("%s = %j is refused", (name, count, sentence) => {
+    const [problem = "", ...more] = said({ [name]: count });
+    expect(problem).toContain(sentence);
+    expect(more).toEqual([]);
+  });
+
+  it("are no more than the database has connections for", () => {
+    expect(said({ generic: 6, federationSender: 3 })).toEqual([
+      "workers are 9 in all, and must be at most 8: each has up to 10 of PostgreSQL's 100 connections; write for example: pulumi config set --path workers.generic 2",
+    ]);
+  });
+
+  it("need a release whose lock has what Redis takes", () => {
+    expect(said({ generic: 1 }, { synapse: { version: "1.162.0" } })).toEqual([
+      "workers need Synapse 1.163.0 or newer, and synapse.version is 1.162.0: set a newer release, or take the workers away with: pulumi config rm workers",
+    ]);
+  });
+
+  it("leave to the program what says which process does what", () => {
+    expect(said({ generic: 1 }, { homeserver: { redis: { enabled: true }, start_pushers: false } })).toEqual([
+      "homeserver.redis is set by the program where there are workers: set workers",
+      "homeserver.start_pushers is set by the program where there are workers: set workers",
+    ]);
+  });
+
+  it("are told by their memory when they are many", () => {
+    expect(parse({ ...minimal, workers: { generic: 3 } })).toMatchObject({ warnings: [] });
+    expect(parse({ ...minimal, workers: { generic: 4 } })).toMatchObject({
+      warnings: [
+        "workers are 4 processes, which take some 520 MB of memory when they start, besides Synapse's own, and more in use: the machine has to have it",
+      ],
+    });
   });
 });
 

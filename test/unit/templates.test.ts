@@ -14,6 +14,8 @@ import { renderHomeserverYaml, type HomeserverSettings, type HomeserverView } fr
 import { renderSite, type Site } from "../../components/NginxProxy";
 import { renderTemplate } from "../../components/templates";
 import { renderSnippet } from "../../components/WellKnown";
+import { routing } from "../../components/workerRouting";
+import { workersOf } from "../../components/workers";
 
 const TEMPLATES = resolve(__dirname, "../../templates");
 const folder = mkdtempSync(join(tmpdir(), "matrix-templates-"));
@@ -29,6 +31,8 @@ const VIEWS: Record<string, object> = {
   "opt/synapse/homeserver.yaml": homeserverView({}),
   "opt/synapse/log.yaml": { level: "WARNING" },
   "etc/nginx/conf.d/matrix-homeserver.conf": { ...site({}), allNames: ["example.com"], vhosts: [], admin: false },
+  "etc/matrix-homeserver/redis.conf": { port: 16379, password: "p" },
+  "etc/matrix-homeserver/worker.yaml": workerView({}),
   "etc/nginx/matrix-homeserver/well-known.conf": { documents: [{ path: "/a", text: "{}" }] },
   "etc/systemd/system/service": serviceView({}),
   "etc/systemd/system/timed.service": timedServiceView({}),
@@ -267,7 +271,85 @@ describe("the well-known snippet", () => {
   }
 });
 
+describe("a worker's file", () => {
+  it("says where it listens, on the loopback alone, and for what", () => {
+    expect(readYaml(renderTemplate("etc/matrix-homeserver/worker.yaml", workerView({})))).toEqual({
+      worker_app: "synapse.app.generic_worker",
+      worker_name: "generic1",
+      worker_log_config: "/opt/synapse/log.yaml",
+      worker_listeners: [
+        {
+          port: 8101,
+          bind_addresses: ["127.0.0.1"],
+          type: "http",
+          tls: false,
+          x_forwarded: true,
+          resources: [{ names: ["client", "federation"], compress: false }],
+        },
+      ],
+    });
+  });
+
+  it("has the media of the worker that serves them", () => {
+    const yaml = readYaml(renderTemplate("etc/matrix-homeserver/worker.yaml", workerView({ servesMedia: true })));
+    expect(yaml).toMatchObject({ enable_media_repo: true });
+  });
+});
+
+describe("homeserver.yaml with workers", () => {
+  const workers = { replicationPort: 9093, redisPort: 16379, federationSenders: [], pushers: [] };
+  const rendered = (change: Partial<NonNullable<HomeserverView["workers"]>>) =>
+    readYaml(renderHomeserverYaml(homeserverView({ workers: { ...workers, ...change } })));
+
+  it("has where processes meet, and a main process that does all but answer", () => {
+    const { listeners, ...yaml } = rendered({}) as { listeners: unknown[] };
+    const { listeners: alone, ...rest } = readYaml(renderHomeserverYaml(homeserverView({}))) as typeof yaml & {
+      listeners: unknown[];
+    };
+    expect(listeners).toEqual([
+      ...alone,
+      { port: 9093, bind_addresses: ["127.0.0.1"], type: "http", tls: false, resources: [{ names: ["replication"] }] },
+    ]);
+    expect(yaml).toEqual({
+      ...rest,
+      instance_map: { main: { host: "127.0.0.1", port: 9093 } },
+      worker_replication_secret_path: "/opt/synapse/secrets/worker_replication_secret",
+      redis: {
+        enabled: true,
+        host: "127.0.0.1",
+        port: 16379,
+        password_path: "/opt/synapse/secrets/redis_password",
+      },
+    });
+  });
+
+  it("names who does what in its place", () => {
+    expect(
+      rendered({
+        federationSenders: ["federation-sender1", "federation-sender2"],
+        pushers: ["pusher1"],
+        media: "media1",
+        backgroundTasks: "background1",
+      }),
+    ).toMatchObject({
+      federation_sender_instances: ["federation-sender1", "federation-sender2"],
+      pusher_instances: ["pusher1"],
+      enable_media_repo: false,
+      media_instance_running_background_jobs: "media1",
+      run_background_tasks_on: "background1",
+    });
+  });
+});
+
+test("Redis listens on the loopback alone, asks for its password, and keeps nothing", () => {
+  const lines = renderTemplate("etc/matrix-homeserver/redis.conf", { port: 16379, password: "secret" }).split("\n");
+  expect(lines).toEqual(
+    expect.arrayContaining(["bind 127.0.0.1", "port 16379", "requirepass secret", 'save ""', "appendonly no"]),
+  );
+});
+
 describe("nginx's site", () => {
+  const WORKERS = workersOf({ generic: 2, federationSender: 1, pusher: 0, media: 1, backgroundTasks: 0 });
   const SITES: [string, Partial<Site>][] = [
     ["by default", {}],
     ["without IPv6", { ipv6: false }],
@@ -279,9 +361,14 @@ describe("nginx's site", () => {
     ["with admin networks", { adminNetworks: ["10.0.0.0/8", "2001:db8::/32"] }],
     ["with HSTS", { hsts: true }],
     ["with an ACME server", { webroot: "/var/www/matrix-homeserver" }],
+    ["with workers", { workers: routing(WORKERS), adminNetworks: ["10.0.0.0/8"] }],
+    ["with one worker, for media", { workers: routing(WORKERS.filter(({ kind }) => kind === "media")) }],
     [
       "with all of it",
-      { federationPort: true, adminNetworks: ["10.0.0.0/8"], hsts: true, webroot: "/w", apexProxy: true },
+      {
+        ...{ federationPort: true, adminNetworks: ["10.0.0.0/8"], hsts: true, webroot: "/w", apexProxy: true },
+        workers: routing(WORKERS),
+      },
     ],
   ];
 
@@ -326,10 +413,13 @@ describe("nginx's site", () => {
     it("hands requests on as they were written", () => {
       const passes = all(config, "proxy_pass");
       expect(passes.length).toBeGreaterThan(0);
-      for (const [target] of passes) expect(target).toMatch(/^http:\/\/[\w:.]+$/);
+      for (const [target] of passes) expect(target).toMatch(/^http:\/\/\$?[\w:.]+$/);
       const [upstream] = blocks(config, "upstream");
       expect(directive(upstream ?? [], "server")).toEqual([["127.0.0.1:8008"]]);
-      expect(new Set(passes.flat())).toEqual(new Set([`http://${config[0]?.words[1] ?? ""}`]));
+      const main = `http://${config[0]?.words[1] ?? ""}`;
+      expect(new Set(passes.flat())).toEqual(
+        new Set(view.workers === null ? [main] : [main, "http://$matrix_homeserver_process"]),
+      );
     });
 
     it("hands on under the domains, and under the server name only when asked to", () => {
@@ -392,6 +482,27 @@ describe("nginx's site", () => {
     });
   });
 
+  it("gives workers what is theirs, each to one that there is, and all else to the main process", () => {
+    const workers = routing(WORKERS);
+    const config = readNginx(renderSite(site({ workers })));
+    const [map] = blocksOf(config, "map").filter(({ words }) => words[2] === "$matrix_homeserver_process");
+    const [first, ...others] = (map?.block ?? []).map(({ words }) => words);
+    expect(first).toEqual(["default", "matrix_homeserver"]);
+    expect(others).toEqual(workers?.routes.map(({ path, upstream }) => [`~${path}`, upstream]));
+    const upstreams = new Map(blocksOf(config, "upstream").map(({ words, block }) => [words[1], block]));
+    expect(new Set(others.map(([, upstream]) => upstream))).toEqual(
+      new Set([...upstreams.keys()].filter((name) => name !== "matrix_homeserver")),
+    );
+    const servers = (name: string) => directive(upstreams.get(name) ?? [], "server");
+    const generic = [
+      ["127.0.0.1:8101", "max_fails=0"],
+      ["127.0.0.1:8102", "max_fails=0"],
+    ];
+    expect(servers("matrix_homeserver_by_user")).toEqual(generic);
+    expect(servers("matrix_homeserver_any")).toEqual([...generic, ["127.0.0.1:8008", "backup", "max_fails=0"]]);
+    expect(servers("matrix_homeserver_media")).toEqual([["127.0.0.1:8401", "max_fails=0"]]);
+  });
+
   it("takes the API's paths as they are and no others", () => {
     const [location] = readNginx(renderSite(site({})))
       .flatMap(({ words, block }) => (words[0] === "server" ? blocksOf(block, "location") : []))
@@ -436,6 +547,17 @@ describe("systemd's units", () => {
     expect(readUnit(text).get("Unit")).toMatchObject({ After: ["network-online.target"] });
   });
 
+  it("a part of another service starts, stops and reloads with it", () => {
+    const change = { after: ["synapse.service"], partOf: "synapse.service", wantedBy: "synapse.service" };
+    const unit = readUnit(renderTemplate("etc/systemd/system/service", serviceView(change)));
+    expect(unit.get("Unit")).toMatchObject({
+      After: ["network-online.target synapse.service"],
+      PartOf: ["synapse.service"],
+      ReloadPropagatedFrom: ["synapse.service"],
+    });
+    expect(unit.get("Install")).toEqual({ WantedBy: ["synapse.service"] });
+  });
+
   it("a program by the clock runs at its time, also when the machine was off, and ends", () => {
     const timer = readUnit(renderTemplate("etc/systemd/system/timed.timer", TIMER_VIEW));
     expect(timer.get("Timer")).toMatchObject({
@@ -461,6 +583,14 @@ describe("systemd's units", () => {
       "a service with nothing optional",
       "bare.service",
       renderTemplate("etc/systemd/system/service", serviceView({ writable: [], after: [] })),
+    ],
+    [
+      "a part of a service",
+      "part.service",
+      renderTemplate(
+        "etc/systemd/system/service",
+        serviceView({ writable: [], partOf: "multi-user.target", wantedBy: "multi-user.target" }),
+      ),
     ],
     [
       "a program by the clock",
@@ -513,6 +643,7 @@ function homeserverView(change: Partial<HomeserverView>): HomeserverView {
       { name: "port", value: 5432 },
     ],
     signingKeyPath: "/opt/synapse/example.com.signing.key",
+    workers: null,
     ...change,
   };
 }
@@ -528,6 +659,7 @@ function site(change: Partial<Site>): Site {
     adminNetworks: [],
     hsts: false,
     upstreamPort: 8008,
+    workers: null,
     maxBodySize: "50M",
     certificate: "/etc/pki/matrix-homeserver/selfsigned.crt",
     certificateKey: "/etc/pki/matrix-homeserver/selfsigned.key",
@@ -537,11 +669,18 @@ function site(change: Partial<Site>): Site {
   };
 }
 
+function workerView(change: object): object {
+  return {
+    ...{ name: "generic1", port: 8101, resources: "client, federation", folder: "/opt/synapse", servesMedia: false },
+    ...change,
+  };
+}
+
 function timedServiceView(view: object): object {
   return { description: "A program", program: "/bin/true", timeout: "15min", after: [], ...view };
 }
 
-function serviceView(change: { writable?: string[]; after?: string[] }): object {
+function serviceView(change: { writable?: string[]; after?: string[]; partOf?: string; wantedBy?: string }): object {
   return {
     name: "synapse",
     description: "Matrix homeserver of example.com",
@@ -551,6 +690,8 @@ function serviceView(change: { writable?: string[]; after?: string[] }): object 
     startSeconds: 120,
     writable: ["/opt/synapse/media_store"],
     after: ["postgresql.service"],
+    partOf: null,
+    wantedBy: "multi-user.target",
     ...change,
   };
 }
