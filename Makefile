@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
+.PHONY: help new-stack backups restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -10,7 +10,10 @@ help: ## list the targets
 new-stack: ## settings for another environment: make new-stack STACK=prod
 	@tools/new-stack.sh "$(STACK)"
 
-restore: ## put a backup onto a stack's machine: make restore STACK=prod FROM=file.tar.gpg
+backups: ## list a stack's backups: make backups STACK=prod
+	@STACK="$(STACK)" tools/backups.sh
+
+restore: ## put a backup onto a stack's machine: make restore STACK=prod FROM=file.tar.gpg (or s3://...)
 	@STACK="$(STACK)" FROM="$(FROM)" FORCE="$(FORCE)" tools/restore.sh
 
 postgresql-upgrade: ## bring a stack's PostgreSQL to a newer major version: make postgresql-upgrade STACK=prod TO=16

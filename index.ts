@@ -4,14 +4,17 @@ import * as random from "@pulumi/random";
 import { AcmeCertificate } from "./components/AcmeCertificate";
 import { AdminUser } from "./components/AdminUser";
 import { Backup } from "./components/Backup";
+import { BackupStore } from "./components/BackupStore";
 import { BaseSystem } from "./components/BaseSystem";
 import { loginCheck, type DatabaseAddress } from "./components/DatabaseAddress";
+import { Deployed } from "./components/deployed";
 import { ExternalDatabase } from "./components/ExternalDatabase";
 import { HealthCheck } from "./components/HealthCheck";
 import { HomeserverConfig, SYNAPSE_PORT } from "./components/HomeserverConfig";
 import { nginxSize } from "./components/homeserverSettings";
 import { Host } from "./components/Host";
 import { LastBackup } from "./components/LastBackup";
+import { lastBackupWarning } from "./components/backupWarning";
 import { nextSteps } from "./components/nextSteps";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
@@ -36,7 +39,9 @@ const REDIS_UNIT = "synapse-redis";
 /** What a stack's settings say, on the machine that they name. */
 async function program() {
   const { serverName, domains, servedNames, dbPassword, ...settings } = readSettings();
-  await refuseServerNameChange(serverName);
+  const deployed = new Deployed();
+  await refuseServerNameChange(serverName, deployed);
+  const backupWarning = askAboutBackup(settings, deployed);
   const publicBaseUrl = `https://${domains[0]}`;
   const synapseUrl = `http://127.0.0.1:${SYNAPSE_PORT}`;
   const servesApex = servedNames.includes(serverName);
@@ -222,6 +227,18 @@ async function program() {
     },
     { dependsOn: service },
   );
+  const s3 = settings.backup?.s3;
+  const store =
+    settings.backup &&
+    s3 &&
+    new BackupStore("backup-store", {
+      host,
+      serverName,
+      store: { keep: settings.backup.keep, ...s3 },
+      python: facts.python,
+      pythonPackage: facts.pythonPackage,
+      indexUrl: settings.synapse.indexUrl,
+    });
   const backup =
     settings.backup &&
     new Backup(
@@ -235,7 +252,11 @@ async function program() {
         unit: "synapse",
         healthUrl: `${synapseUrl}/health`,
         database: database.address,
-        ...settings.backup,
+        recipient: settings.backup.recipient,
+        directory: settings.backup.directory,
+        schedule: settings.backup.schedule,
+        keep: settings.backup.keep,
+        store,
       },
       { dependsOn: service },
     );
@@ -260,6 +281,9 @@ async function program() {
   );
   if (backup && settings.purge === true)
     new LastBackup("last-backup", { host, unit: "synapse" }, { dependsOn: [backup, admin, health] });
+
+  const warning = await backupWarning;
+  if (warning !== undefined) await pulumi.log.warn(warning);
 
   return {
     /** The name in user ids. */
@@ -289,6 +313,16 @@ async function program() {
 }
 
 export = () => plainly(program);
+
+/** What there is to be warned of; a stack without backups, or that was not deployed to its machine yet, asks nobody. */
+async function askAboutBackup(
+  { host, backup }: Pick<Settings, "host" | "backup">,
+  deployed: Deployed,
+): Promise<string | undefined> {
+  if (!backup || backup.warnAfterHours === 0 || (await deployed.output("hostAddress")) !== host.address)
+    return undefined;
+  return await lastBackupWarning(host, backup.warnAfterHours);
+}
 
 function databaseAddress({ host, port, name, user, tlsMode }: NonNullable<Settings["database"]>): DatabaseAddress {
   return { host, port, name, user, sslMode: tlsMode };

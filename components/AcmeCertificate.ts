@@ -1,19 +1,13 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-
 import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, type Machine } from "./Machine";
 import { dependencies } from "./options";
-import { Packages } from "./Packages";
-import { RemoteFile } from "./RemoteFile";
+import { PythonVenv, toolArgs } from "./PythonVenv";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
 import { TimedProgram } from "./TimedProgram";
 import type { TlsCertificate } from "./TlsCertificate";
 
-const LOCK = join(__dirname, "..", "requirements", "certbot.txt");
-const HOME = "/usr/local/lib/matrix-homeserver";
 /** The ACME account and what was issued: asking for it again and again would run into the ACME server's limits. */
 const ACME = `${DATA}/acme`;
 
@@ -42,41 +36,21 @@ export class AcmeCertificate extends pulumi.ComponentResource {
   constructor(name: string, args: AcmeCertificateArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:AcmeCertificate", name, {}, opts);
     const { host, certificate, directory } = args;
-    const lock = readFileSync(LOCK, "utf8");
-    const first = { parent: this, dependsOn: dependencies(opts) };
-    const link = `${HOME}/certbot`;
-
-    const packages = new Packages(`${name}-packages`, { host, packages: [args.pythonPackage] }, first);
-    const requirements = new RemoteFile(
-      `${name}-requirements`,
-      { host, path: `${HOME}/certbot-requirements.txt`, content: lock },
-      first,
-    );
-    const certbot = new RemoteScript(
+    const certbot = new PythonVenv(
       `${name}-certbot`,
       {
-        host,
-        script: "python-venv.sh",
-        variables: {
-          RELEASE: pulumi.output(args.python).apply((python) => `${HOME}/certbot-${fingerprint(lock, python)}`),
-          LINK: link,
-          PYTHON: args.python,
-          REQUIREMENTS: requirements.path,
-          TITLE: "certbot",
-          PROBE: "import certbot.main",
-          USER_NAME: "root",
-          INDEX_URL: args.indexUrl ?? "",
-          NO_BINARY: "",
-        },
-        onDelete: { script: "remove-paths.sh", variables: { PATHS: HOME } },
+        ...toolArgs("certbot"),
+        ...{ host, python: args.python, pythonPackage: args.pythonPackage },
+        probe: "import certbot.main",
+        ...(args.indexUrl !== undefined && { indexUrl: args.indexUrl }),
       },
-      { parent: this, dependsOn: [packages, requirements] },
+      { parent: this, dependsOn: dependencies(opts) },
     );
 
     const script = "tls-acme.sh";
     const description = "Renewal of the homeserver's TLS certificate";
     const variables = {
-      CERTBOT: `${link}/bin/certbot`,
+      CERTBOT: `${certbot.link}/bin/certbot`,
       DIRECTORY: directory,
       EMAIL: args.email,
       NAMES: certificate.names.join(" "),

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { BackupStore } from "./BackupStore";
 import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
 import { DATA, LIBEXEC, type Machine, STATE } from "./Machine";
 import { dependencies } from "./options";
@@ -39,6 +40,8 @@ export interface BackupArgs {
   readonly schedule: string;
   /** How many are kept. */
   readonly keep: number;
+  /** The program that copies each of them to a store. Default: they stay on the machine. */
+  readonly store?: BackupStore;
 }
 
 /**
@@ -102,13 +105,14 @@ export class Backup extends pulumi.ComponentResource {
           DIRECTORY: args.directory,
           KEEP: args.keep,
           STATUS: BACKUP_STATUS,
+          STORE: args.store?.program ?? "",
         },
         schedule: args.schedule,
         randomDelay: "5min",
         timeout: "12h",
         after: ["postgresql.service"],
       },
-      { parent: this, dependsOn: recipient },
+      { parent: this, dependsOn: [recipient, ...(args.store ? [args.store] : [])] },
     );
 
     this.registerOutputs();

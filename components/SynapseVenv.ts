@@ -4,14 +4,8 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, type Machine } from "./Machine";
-import { dependencies } from "./options";
-import { Packages } from "./Packages";
-import { RemoteFile } from "./RemoteFile";
-import { RemoteScript } from "./RemoteScript";
-import { fingerprint } from "./shell";
+import { LOCKS, PythonVenv } from "./PythonVenv";
 import type { SystemUser } from "./SystemUser";
-
-const LOCKS = join(__dirname, "..", "requirements");
 
 /** What building Synapse's dependencies on the host takes, by EL8's names. */
 const BUILD_PACKAGES = [
@@ -41,62 +35,36 @@ export interface SynapseVenvArgs {
  * A release of Synapse in a virtual environment of its own, `releases/VERSION-…`, installed beside whichever is running.
  * Which of them runs is what the link `env` in the account's home says; SystemdService sets it.
  */
-export class SynapseVenv extends pulumi.ComponentResource {
-  /** Absolute path of this release's virtual environment. */
-  readonly release: pulumi.Output<string>;
-  /** The link that names the release in use. */
-  readonly link: string;
-  /** Python. Everything else that dnf installs does well to wait for it, for Synapse takes longest and dnf does one thing at a time. */
-  readonly packages: pulumi.Resource;
-
+export class SynapseVenv extends PythonVenv {
   constructor(name: string, args: SynapseVenvArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("matrix-homeserver:index:SynapseVenv", name, {}, opts);
-    const { host, user, version, indexUrl = "", buildFromSource = false } = args;
-    const python = pulumi.output(args.python);
-    const lock = readLock(version, buildFromSource);
-    const releases = `${user.home}/releases`;
-    this.link = `${user.home}/env`;
-    this.release = python.apply((command) => `${releases}/${version}-${fingerprint(lock, command)}`);
-
-    this.packages = new Packages(
-      `${name}-packages`,
-      buildFromSource
-        ? {
-            host,
-            packages: [args.pythonPackage, pulumi.interpolate`${args.pythonPackage}-devel`, ...BUILD_PACKAGES],
-            group: "Development Tools",
-          }
-        : { host, packages: [args.pythonPackage] },
-      { parent: this, dependsOn: dependencies(opts) },
-    );
-    const requirements = new RemoteFile(
-      `${name}-requirements`,
-      { host, path: `${DATA}/synapse-requirements.txt`, content: lock },
-      { parent: this, dependsOn: dependencies(opts) },
-    );
-    new RemoteScript(
-      `${name}-install`,
+    const { host, user, version, python, pythonPackage, indexUrl, buildFromSource = false } = args;
+    const folder = `${user.home}/releases`;
+    const link = `${user.home}/env`;
+    super(
+      name,
       {
-        host,
-        script: "python-venv.sh",
-        variables: {
-          RELEASE: this.release,
-          LINK: this.link,
-          PYTHON: python,
-          REQUIREMENTS: requirements.path,
-          TITLE: `Synapse ${version}`,
-          PROBE: `import psycopg2, synapse; assert synapse.__version__ == "${version}", f"Synapse {synapse.__version__} instead of ${version}"`,
-          USER_NAME: user.userName,
-          INDEX_URL: indexUrl,
-          NO_BINARY: buildFromSource ? "psycopg2,pillow" : "",
-        },
-        onDelete: { script: "remove-paths.sh", variables: { PATHS: [this.link, releases].join("\n") } },
+        ...{ host, python, pythonPackage, folder, link },
+        ...(indexUrl !== undefined && { indexUrl }),
+        title: `Synapse ${version}`,
+        lock: readLock(version, buildFromSource),
+        probe: `import psycopg2, synapse; assert synapse.__version__ == "${version}", f"Synapse {synapse.__version__} instead of ${version}"`,
+        release: version,
+        inUseAtOnce: false,
+        requirements: `${DATA}/synapse-requirements.txt`,
+        owner: user,
+        ...(buildFromSource && {
+          build: {
+            packages: [pulumi.interpolate`${pythonPackage}-devel`, ...BUILD_PACKAGES],
+            group: "Development Tools",
+            noBinary: "psycopg2,pillow",
+          },
+        }),
+        removed: [link, folder],
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [this.packages, requirements, user] },
+      opts,
+      "matrix-homeserver:index:SynapseVenv",
     );
-
-    this.registerOutputs({ release: this.release, link: this.link });
   }
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { childrenOf, metaOf, settingsSchema, unwrap } from "./schema";
+import { childrenOf, leaves, metaOf, settingsSchema, unwrap } from "./schema";
 import { dotted, setCommand } from "./wording";
 
 const ADVICE = `# Settings
@@ -76,7 +76,9 @@ function section(
   settings: readonly [string, z.core.$ZodType][],
   path: readonly string[],
 ): string {
-  const rows = settings.map(([name, schema]) => row([...path, name], schema));
+  const rows = settings.flatMap(([name, schema]) =>
+    leaves(schema, [...path, name]).map(([leaf, inner]) => row(leaf, inner)),
+  );
   return [
     `## ${title}`,
     "",

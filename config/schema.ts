@@ -227,6 +227,66 @@ const database = z.strictObject({
   }),
 });
 
+const keep = z.int("must be a whole number").max(10000, "must be at most 10000");
+/** What s3cmd reads as it stands, and no shell or file of settings takes for something else. */
+const credential = matching(/^[A-Za-z0-9+/=._~-]+$/, "must be letters, digits and +/=._~- only");
+
+const s3 = z.strictObject({
+  endpoint: documented(
+    matching(
+      /^https:\/\/[A-Za-z0-9.-]+(:\d{1,5})?$/,
+      "must be the https URL of the store alone, without a path and without the bucket",
+    ),
+    {
+      description: "The S3-compatible store that every backup is copied to.",
+      example: "https://s3.eu-central-1.amazonaws.com",
+    },
+  ),
+  bucket: documented(
+    matching(
+      /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+      "must be the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens",
+    ),
+    { description: "A bucket of yours there. It has to exist.", example: "example-com-backups" },
+  ),
+  prefix: documented(
+    matching(
+      /^[\w.-]+(\/[\w.-]+)*$/,
+      "must be letters, digits and ._- only, with a slash between parts and none at the ends",
+    ).optional(),
+    {
+      description: "What the names of the backups there begin with, a folder so to speak.",
+      example: "matrix",
+      fallback: "nothing",
+    },
+  ),
+  region: documented(matching(/^[a-z0-9-]+$/, "must be lower-case letters, digits and hyphens").default("us-east-1"), {
+    description: "The store's region. Stores without regions take the default.",
+    example: "eu-central-1",
+  }),
+  accessKeyId: documented(credential, {
+    description: "Who the machine is to the store.",
+    example: "AKIAIOSFODNN7EXAMPLE",
+  }),
+  secretAccessKey: documented(credential, {
+    description:
+      "The key that belongs to accessKeyId. It may read, write and list what begins with the prefix, and delete it unless keep is 0.",
+    command: "pulumi config set --path --secret backup.s3.secretAccessKey < secret-key.txt",
+    secret: true,
+  }),
+  keep: documented(keep.min(0, "must be at least 0").optional(), {
+    description:
+      "How many backups are kept there. 0: nothing is ever removed by the machine; then the store's own rules have to.",
+    example: "60",
+    fallback: "as many as on the machine, `backup.keep`",
+  }),
+  ca: documented(text(certificateTextProblem).optional(), {
+    description: "The authority (PEM) of the store's certificate, where the world does not know it.",
+    command: "pulumi config set --path backup.s3.ca < ca.pem",
+    fallback: "the authorities that the machine trusts",
+  }),
+});
+
 const backup = z.strictObject({
   recipient: documented(text(publicKeyProblem), {
     description:
@@ -247,13 +307,22 @@ const backup = z.strictObject({
     description: "When a backup is made, as systemd's OnCalendar has it, in the machine's time zone.",
     example: "Mon,Thu *-*-* 02:00:00",
   }),
-  keep: documented(
-    z.int("must be a whole number").min(1, "must be at least 1").max(10000, "must be at most 10000").default(14),
+  keep: documented(keep.min(1, "must be at least 1").default(14), {
+    description: "How many backups are kept. The oldest goes when a new one is whole.",
+    example: "30",
+  }),
+  warnAfterHours: documented(
+    z.int("must be a whole number").min(0, "must be at least 0").max(8784, "must be at most 8784, a year").default(50),
     {
-      description: "How many backups are kept. The oldest goes when a new one is whole.",
-      example: "30",
+      description:
+        "Every preview and update asks the machine, by one login, how its last backup went, and warns when it failed or when the last good one is older than this, in hours. 0: nothing is asked.",
+      example: "200",
     },
   ),
+  s3: documented(s3.optional(), {
+    description: "A store that every backup is copied to.",
+    fallback: "they stay on the machine",
+  }),
 });
 
 /** What makes one of Synapse's own secrets anew. */

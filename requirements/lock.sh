@@ -2,7 +2,7 @@
 # lock.sh VERSION [PYTHON]: pins what a release of Synapse needs, with the hashes of every file, for Python PYTHON
 # (3.10 when not said) and newer. Writes synapse-VERSION.txt, which wheels alone satisfy, and
 # synapse-VERSION.source.txt, the same with psycopg2 for those who build that on the host, as its authors advise.
-# lock.sh certbot [PYTHON]: likewise pins the newest certbot, in certbot.txt.
+# lock.sh certbot|s3cmd [PYTHON]: likewise pins the newest certbot or s3cmd, in certbot.txt or s3cmd.txt.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -14,8 +14,8 @@ readonly pythons=(3.9 3.10 3.11 3.12 3.13) machines=(x86_64 aarch64) platform=ma
 
 main() {
   version=${1:-} python=${2:-3.10}
-  if [[ ! $version =~ ^([0-9]+\.[0-9]+\.[0-9]+(rc[0-9]+)?|certbot)$ || $# -gt 2 ]]; then
-    die "usage: requirements/lock.sh VERSION|certbot [PYTHON], for example: requirements/lock.sh 1.163.2"
+  if [[ ! $version =~ ^([0-9]+\.[0-9]+\.[0-9]+(rc[0-9]+)?|certbot|s3cmd)$ || $# -gt 2 ]]; then
+    die "usage: requirements/lock.sh VERSION|certbot|s3cmd [PYTHON], for example: requirements/lock.sh 1.163.2"
   fi
   if [[ " ${pythons[*]} " != *" $python "* ]]; then
     die "$python is none of the Python versions that the lock is checked for: ${pythons[*]}."
@@ -25,14 +25,17 @@ main() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
 
-  if [ "$version" = certbot ]; then lock_certbot; else lock_synapse; fi
+  case $version in
+    certbot | s3cmd) lock_program ;;
+    *) lock_synapse ;;
+  esac
 }
 
-lock_certbot() {
-  say "resolving certbot for Python $python and newer..."
-  resolve "$tool" "$python" "$work/lock" <<<certbot
+lock_program() {
+  say "resolving $version for Python $python and newer..."
+  resolve "$tool" "$python" "$work/lock" <<<"$version"
   check_all
-  write certbot "$work/lock" certbot.txt certbot
+  write "$version" "$work/lock" "$version.txt" "$version"
 }
 
 lock_synapse() {

@@ -3,7 +3,7 @@
 set -euo pipefail
 : "${SERVER_NAME:?}" "${RUN_AS:?}" "${HOME_FOLDER:?}" "${DATABASE:?how libpq reaches it}" "${PYTHON:?that Synapse runs with}"
 : "${RECIPIENT:?file with an OpenPGP public key}" "${DIRECTORY:?where backups are kept}" "${KEEP:?how many}" "${STATUS:?file}"
-: "${WORK:?folder for what is not encrypted yet}"
+: "${WORK:?folder for what is not encrypted yet}" "${STORE?program that copies a backup to a store; empty: there is none}"
 
 umask 077
 
@@ -20,16 +20,22 @@ give_up() {
   printf '%s\n' "$*" >"$WORK/problem"
   fail "$*; no backup was made, and the earlier ones are as they were"
 }
-# What people and later checks read. A failure leaves what it says of the last whole backup.
+# What people and later checks read. A failure leaves what it says of the last whole backup, and of the last that was copied.
+whole=false
 write_status() { # ok|failed
   umask 022
   {
     printf 'result=%s\ntime=%s\nseconds=%s\n' "$1" "$stamp" "$((SECONDS - began))"
-    if [[ $1 == ok ]]; then
+    [[ $1 == ok ]] || printf 'problem=%s\n' "$(cat "$WORK/problem" 2>/dev/null || printf 'it was cut off')"
+    if [[ $whole == true ]]; then
       printf 'last_ok=%s\nfile=%s\nbytes=%s\n' "$stamp" "$final" "$(stat -c %s "$final")"
     else
-      printf 'problem=%s\n' "$(cat "$WORK/problem" 2>/dev/null || printf 'it was cut off')"
       grep -sE '^(last_ok|file|bytes)=' "$STATUS" || true
+    fi
+    if [[ -n $STORE && $1 == ok ]]; then
+      printf 'last_copied=%s\n' "$stamp"
+    elif [[ -n $STORE ]]; then
+      grep -s '^last_copied=' "$STATUS" || true
     fi
   } >"$STATUS.new"
   mv -fT "$STATUS.new" "$STATUS"
@@ -124,7 +130,12 @@ done
 cd /
 { sync "$unfinished" && mv -T "$unfinished" "$final" && sync "$DIRECTORY"; } ||
   give_up "the backup could not be put into $DIRECTORY (see above)"
-write_status ok
+whole=true
 
 find "$DIRECTORY" -maxdepth 1 -type f -name "$SERVER_NAME-????????T??????Z.tar.gpg" -print0 | sort -rz | tail -zn "+$((KEEP + 1))" | xargs -0r rm -f
+if [[ -n $STORE ]] && ! answer=$("$STORE" put "$final" 2>&1); then
+  printf '%s\n' "the backup $final was made, but ${answer#error: }" >"$WORK/problem"
+  fail "$(cat "$WORK/problem")"
+fi
+write_status ok
 say "saved $final, $(stat -c %s "$final") bytes, in $((SECONDS - began)) s: a database dump of $(stat -c %s "$WORK/database.dump") bytes, $media_files media files of $media_bytes bytes"

@@ -3,13 +3,21 @@
 # in use.
 set -euo pipefail
 : "${RELEASE:?folder of the release}" "${LINK:?to the release in use}" "${PYTHON:?}" "${REQUIREMENTS:?}" "${USER_NAME:?}"
-: "${INDEX_URL?}" "${NO_BINARY?}" "${TITLE:?what a person calls it}" "${PROBE:?Python code that fails when it is not what it should be}"
+: "${IN_USE_AT_ONCE:?true: it is in use when it is whole, and earlier ones go}" "${INDEX_URL?}" "${NO_BINARY?}" "${TITLE:?what a person calls it}" "${PROBE:?Python code that fails when it is not what it should be}"
 
-# A first release is in use from the start; which of several is, is for others to say.
-first_link() { [[ -e $LINK ]] || ln -sfnT "$RELEASE" "$LINK"; }
+# A first release is in use from the start; which of several is, may be for others to say.
+take_into_use() {
+  if [[ $IN_USE_AT_ONCE == true ]]; then
+    ln -sfnT "$RELEASE" "$LINK.new"
+    mv -fT "$LINK.new" "$LINK"
+    find "$(dirname "$RELEASE")" -mindepth 1 -maxdepth 1 ! -path "$RELEASE" -exec rm -rf {} +
+  elif [[ ! -e $LINK ]]; then
+    ln -sfnT "$RELEASE" "$LINK"
+  fi
+}
 
 if [[ -e $RELEASE/.complete ]]; then
-  first_link
+  take_into_use
   exit 0
 fi
 
@@ -55,4 +63,4 @@ quietly as_user "$RELEASE/bin/python" -c "$PROBE" || fail "the new environment i
 
 sync -f "$RELEASE"
 as_user touch "$RELEASE/.complete"
-first_link
+take_into_use

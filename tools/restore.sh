@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# restore.sh: puts the backup FROM=file.tar.gpg onto the machine of the stack STACK. It is decrypted here, with the key that your
-# gpg has, and sent to the machine as it comes. FORCE=yes replaces a homeserver that is in use. A stack's settings that lie
-# elsewhere are named by CONFIG_FILE. See docs/backup.md.
+# restore.sh: puts the backup FROM=file.tar.gpg, or FROM=s3://… of the stack's own store, onto the machine of the stack STACK. It is
+# decrypted here, with the key that your gpg has, and sent to the machine as it comes. FORCE=yes replaces a homeserver that is in use. A
+# stack's settings that lie elsewhere are named by CONFIG_FILE. See docs/backup.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/lib.sh
@@ -10,12 +10,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 main() {
   stack=${STACK:-} from=${FROM:-} force=${FORCE:-}
   [[ -n $stack && -n $from ]] || die "name the stack and the backup: make restore STACK=prod FROM=example.com-20260102T033000Z.tar.gpg"
-  [[ -r $from ]] || die "there is no file $from."
+  [[ $from == s3://* || -r $from ]] || die "there is no file $from."
   need pulumi gpg ssh tar
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  read_manifest
   prepare_ssh
+  read_manifest
 
   server_name=$(setting serverName)
   [[ $(said server_name) == "$server_name" ]] ||
@@ -35,7 +35,16 @@ main() {
 
 PROGRAM=/usr/local/libexec/matrix-homeserver/restore
 
-decrypt() { gpg --quiet --decrypt -- "$from"; }
+STORE_PROGRAM=/usr/local/libexec/matrix-homeserver/backup-store
+
+# The machine has the credentials of the store; the private key is here alone.
+fetch() {
+  case $from in
+  s3://*) as_root "$STORE_PROGRAM get '$from'" </dev/null ;;
+  *) cat -- "$from" ;;
+  esac
+}
+decrypt() { fetch | gpg --quiet --decrypt; }
 
 # It is the first thing in the file; gpg is told to stop when it was read, and complains.
 read_manifest() {

@@ -1,24 +1,29 @@
 /*
- * A backup as the machine makes it by itself, and what it is for: the machine is destroyed, another one is deployed from the same
- * stack, the backup is restored onto it, and a client finds everything that it had.
+ * A backup as the machine makes it by itself and copies it to a store, and what it is for: the machine is destroyed, another one is
+ * deployed from the same stack, the backup is restored onto it, and a client finds everything that it had.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 
 import type { SentMessage } from "../../lab/client/client";
 import { ask } from "./ask";
 import { Deployment } from "./deployment";
 import { LabHost } from "./host";
 import { Operator } from "./operator";
-import { changed } from "./stack";
+import { S3Server } from "./s3";
+import { filesWith, found, startWatching, stopWatching } from "./secrets";
+import { changed, failureOf } from "./stack";
 
 jest.setTimeout(400_000);
 
 const DIRECTORY = "/var/backups/matrix-homeserver";
 const MEDIA = randomBytes(5_000_000);
+const STORE_SECRET = "tHe+secret/of_the=store";
+const CONFIGURATION = "/etc/matrix-homeserver/backup-store.cfg";
 const PROGRAM = "/usr/local/libexec/matrix-homeserver/restore";
 
 let deployment: Deployment;
 let operator: Operator;
+let store: S3Server;
 let second: LabHost | undefined;
 let message: SentMessage;
 let media: string;
@@ -32,11 +37,18 @@ beforeAll(async () => {
   operator = await Operator.create();
   deployment = await Deployment.prepare("bka");
   const { stack, host } = deployment;
+  store = await S3Server.start(STORE_SECRET);
   await stack.set({
     "backup.recipient": operator.publicKey,
     "backup.keep": 2,
+    "backup.s3.endpoint": store.endpoint,
+    "backup.s3.bucket": store.bucket,
+    "backup.s3.prefix": "of/chat",
+    "backup.s3.accessKeyId": store.accessKeyId,
+    "backup.s3.ca": store.ca,
     "homeserver.rc_login.account.burst_count": 100,
   });
+  await stack.setSecret("backup.s3.secretAccessKey", STORE_SECRET);
   // A disk of its own, which can be filled without harm to the rest.
   await host.run(`install -d -m 0700 ${DIRECTORY}; mount -t tmpfs -o size=64m tmpfs ${DIRECTORY}`);
   await stack.up();
@@ -51,7 +63,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([second?.remove(), operator.remove(), deployment.remove()]);
+  await Promise.all([second?.remove(), operator.remove(), store.stop(), deployment.remove()]);
 });
 
 async function publishedKey(): Promise<string> {
@@ -118,7 +130,29 @@ describe("a backup", () => {
     expect(opened.stderr).toContain("No secret key");
     expect(opened.stdout).toBe("");
     expect(await deployment.host.run("ls -A /var/lib/matrix-homeserver")).not.toContain("backup");
-    expect(await status()).toMatch(/^result=ok\n[^]*\nbytes=\d+$/);
+    expect(await status()).toMatch(/^result=ok\n[^]*\nbytes=\d+\nlast_copied=\d{8}T\d{6}Z$/);
+  });
+
+  it("is in the store as it is on the machine", async () => {
+    expect(await store.list("of/chat")).toEqual(await backups());
+    const [name = ""] = await backups();
+    const there = createHash("sha256")
+      .update(await store.read(`of/chat/${name}`))
+      .digest("hex");
+    expect(await deployment.host.run(`sha256sum <${DIRECTORY}/${name}`)).toBe(`${there}  -`);
+  });
+
+  it("shows the store's key to nobody", async () => {
+    const { host } = deployment;
+    await startWatching(host);
+    await host.run(`touch ${CONFIGURATION}`);
+    await backUp();
+    const seen = await stopWatching(host);
+    expect(seen).toContain("s3cmd");
+    const key = { key: STORE_SECRET };
+    expect(found(key, seen)).toEqual([]);
+    expect(await filesWith(host, key)).toEqual([`${CONFIGURATION} 600 root`]);
+    expect(found(key, await deployment.stack.exportText())).toEqual([]);
   });
 
   it("comes by the clock", async () => {
@@ -129,12 +163,61 @@ describe("a backup", () => {
 
   it("lets the oldest go, once there are more than are kept", async () => {
     const [oldest = ""] = await backups();
-    await backUp();
     expect(await backups()).toHaveLength(2);
     await backUp();
     const kept = await backups();
     expect(kept).toHaveLength(2);
     expect(kept).not.toContain(oldest);
+    expect(await store.list("of/chat")).toEqual(kept);
+  });
+
+  it("that went well costs a preview one login, and nothing is said of it", async () => {
+    const { host, stack } = deployment;
+    const { result, logins } = await host.countingLogins(() => stack.preview());
+    expect({ logins, changes: result.changes }).toEqual({ logins: 1, changes: {} });
+    expect(result.messages).not.toContain("backup");
+    await stack.set({ "backup.warnAfterHours": 0 });
+    expect((await host.countingLogins(() => stack.preview())).logins).toBe(0);
+    await stack.unset("backup.warnAfterHours");
+  });
+
+  it("that the store refuses is kept on the machine; the unit says so, and so does a preview", async () => {
+    const { host, stack } = deployment;
+    const there = await store.list("of/chat");
+    await store.letIn("another secret");
+    const { code, said } = await backUp();
+    expect(code).not.toBe(0);
+    const sentence =
+      /the backup \/var\/backups\/\S+ was made, but it could not be copied to s3:\/\/backups-of-the-tests\/of\/chat\/ \(S3 error: 403 [^\n]*\): check backup\.s3/;
+    expect(said).toMatch(new RegExp(`error: ${sentence.source}`));
+    const newest = (await backups()).at(-1) ?? "";
+    expect(await store.list("of/chat")).toEqual(there);
+    expect(there).not.toContain(newest);
+    expect(await status()).toMatch(new RegExp(`^result=failed\n[^]*\nfile=${DIRECTORY}/${newest}\n`));
+    const warned = await stack.preview();
+    expect(warned.messages).toMatch(new RegExp(`warning: the last backup failed, 20[^\n]*${sentence.source}`));
+    expect(warned.changes).toEqual({});
+
+    // A key that is not right is found by the update, and the one that was in force stays.
+    const before = await host.run(`sha256sum ${CONFIGURATION}`);
+    await store.letIn(STORE_SECRET);
+    await stack.setSecret("backup.s3.secretAccessKey", "not-the-secret-key");
+    expect(await failureOf(stack.up())).toContain("does not answer as it should (S3 error: 403");
+    expect(await host.run(`sha256sum ${CONFIGURATION}`)).toBe(before);
+    await stack.setSecret("backup.s3.secretAccessKey", STORE_SECRET);
+    await stack.up();
+    expect((await backUp()).code).toBe(0);
+    expect(await store.list("of/chat")).toContain((await backups()).at(-1));
+    expect((await stack.preview()).messages).not.toContain("backup");
+  });
+
+  it("that is too old makes a preview warn", async () => {
+    const { host, stack } = deployment;
+    await host.run("sed -i.before 's/^last_ok=.*/last_ok=20260101T033000Z/' /etc/matrix-homeserver/last-backup");
+    expect((await stack.preview()).messages).toMatch(
+      /warning: the last backup is \d+ hours old, and backup\.warnAfterHours is 50; see 'systemctl status/,
+    );
+    await host.run("mv /etc/matrix-homeserver/last-backup.before /etc/matrix-homeserver/last-backup");
   });
 
   it("that finds no room leaves the earlier ones, and says what to do", async () => {
@@ -187,6 +270,10 @@ describe("another machine of the same stack", () => {
     const { stdout } = await deployment.host.login(`sudo -n base64 ${DIRECTORY}/${last}`);
     file = await operator.save(last, Buffer.from(stdout, "base64"));
     await deployment.host.remove();
+    const lost = await deployment.stack.preview();
+    expect(lost.messages).toMatch(/warning: the machine could not be asked about its last backup \(.+\): look at/);
+    expect(lost.changes).toEqual({});
+    console.log(`a preview without the machine took ${lost.seconds.toFixed(1)} s`);
 
     second = await LabHost.create("bkb");
     const { address, hostKey } = second.facts;
@@ -199,6 +286,14 @@ describe("another machine of the same stack", () => {
     if (!second) throw new Error("there is no second machine");
     return second;
   };
+
+  it("lists what there is", async () => {
+    const { code, stdout } = await deployment.stack.tool("backups.sh", {});
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^on the machine:\nin the store:\n\d+ s3:\/\/\S+\n\d+ s3:\S+\nthe last one:\nthere was none yet\n$/,
+    );
+  });
 
   it("refuses the backup of another homeserver, here and there", async () => {
     const other = await operator.alter(file, "other.tar.gpg", "sed -i s/^server_name=.*/server_name=other.test/ head");
@@ -235,6 +330,12 @@ describe("another machine of the same stack", () => {
     expect((await host().processes()).synapse).toBe(pid);
   });
 
+  it("refuses what is not in its store", async () => {
+    const { code, said } = await restore("s3://another-bucket/x.tar.gpg");
+    expect(code).not.toBe(0);
+    expect(said).toContain("is not in the store of this machine, which is s3://backups-of-the-tests/of/chat/");
+  });
+
   it("refuses half a file", async () => {
     await operator.bash(`head -c 3000000 ${file} >half.tar.gpg`);
     const { code, said } = await restore(`${operator.folder}/half.tar.gpg`);
@@ -260,7 +361,7 @@ describe("another machine of the same stack", () => {
 
   it("is the first one again, to clients and to other servers, after a restore that was cut off and one that was not", async () => {
     const cutOff = restore(file);
-    await host().run(`for i in {1..600}; do
+    await host().run(`for i in {1..1800}; do
   if [[ -e /var/lib/matrix-homeserver/restore/database-changed ]]; then kill -9 $(pgrep -f ${PROGRAM}); exit 0; fi
   sleep 0.05
 done
@@ -268,7 +369,10 @@ exit 1`);
     expect((await cutOff).code).not.toBe(0);
     expect((await host().attempt("systemctl is-active synapse")).code).not.toBe(0);
 
-    const { code, said, seconds } = await restore(file);
+    // With nothing but the store, the stack, and the private key.
+    const name = (await store.list("of/chat")).at(-1) ?? "";
+    expect(file).toMatch(new RegExp(`/${name}$`));
+    const { code, said, seconds } = await restore(`s3://${store.bucket}/of/chat/${name}`);
     expect({ code, said }).toEqual({ code: 0, said: expect.stringContaining("restored the backup") as string });
     expect(said).toContain("an earlier restore was cut off: putting back what was there before it");
     console.log(`restore in ${seconds.toFixed(1)} s: ${said}`);

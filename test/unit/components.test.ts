@@ -12,6 +12,7 @@ import { parse } from "yaml";
 import { AcmeCertificate } from "../../components/AcmeCertificate";
 import { AdminUser } from "../../components/AdminUser";
 import { Backup } from "../../components/Backup";
+import { BackupStore } from "../../components/BackupStore";
 import { BaseSystem } from "../../components/BaseSystem";
 import { CloudInit } from "../../components/CloudInit";
 import { ExternalDatabase } from "../../components/ExternalDatabase";
@@ -23,6 +24,7 @@ import type { Machine } from "../../components/Machine";
 import { NginxProxy } from "../../components/NginxProxy";
 import { PostgresDb } from "../../components/PostgresDb";
 import { Remains } from "../../components/Remains";
+import { PythonVenv, toolArgs } from "../../components/PythonVenv";
 import { RemoteFile } from "../../components/RemoteFile";
 import { RemoteScript } from "../../components/RemoteScript";
 import { SchemaCheck } from "../../components/SchemaCheck";
@@ -70,6 +72,23 @@ const timed = (name: string, unit: string, after: string, program = unit) => ({
   [`${name}-activation`]: `timer.sh; after ${name}-program, ${name}-service, ${name}-timer, ready; undone by remove-service.sh`,
 });
 
+const STORE_SECRET = "the store's secret key";
+const STORE = {
+  endpoint: "https://s3.example.com:9000",
+  bucket: "backups",
+  accessKeyId: "id",
+  secretAccessKey: STORE_SECRET,
+  keep: 5,
+} as const;
+/** A program of root's from a lock, all after `after`. */
+const tool = (name: string, program: string, after: string) => ({
+  [name]: "PythonVenv",
+  [`${name}-packages`]: `packages.sh; after ${after}`,
+  [`${name}-requirements`]: `file /usr/local/lib/matrix-homeserver/${program}/requirements.txt root:root 0644; after ${after}; undone by rm -f /usr/local/lib/matrix-homeserver/${program}/requirements.txt`,
+  [`${name}-install`]: `python-venv.sh; after ${name}-packages, ${name}-requirements, ready; undone by remove-paths.sh`,
+});
+const toolNames = (name: string) => [`${name}-install`, `${name}-packages`, `${name}-requirements`].join(", ");
+
 const ACME = { mode: "acme", email: "a@example.com", directory: "https://acme.example/" } as const;
 
 /** What a component is made with. */
@@ -92,6 +111,12 @@ const COMPONENTS = {
     new ExternalDatabase(
       "it",
       { host, stream: fact("16"), password: DB_PASSWORD, address: { ...DATABASE, host: "db.example.com" } },
+      opts,
+    ),
+  PythonVenv: ({ host, fact, opts }) =>
+    new PythonVenv(
+      "it",
+      { ...toolArgs("s3cmd"), host, probe: "import S3", python: fact("python3.12"), pythonPackage: fact("python3.12") },
       opts,
     ),
   SynapseVenv: ({ host, user, fact, opts }) =>
@@ -164,6 +189,18 @@ const COMPONENTS = {
     new TimedProgram(
       "it",
       { host, unit: "unit", description: "A program", script: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+      opts,
+    ),
+  BackupStore: ({ host, fact, opts }) =>
+    new BackupStore(
+      "it",
+      {
+        host,
+        serverName: "example.com",
+        store: STORE,
+        python: fact("python3.12"),
+        pythonPackage: fact("python3.12"),
+      },
       opts,
     ),
   Backup: ({ host, user, opts }) =>
@@ -404,7 +441,7 @@ describe.each(NAMES)("%s", (component) => {
 test("every component of the folder is among these", () => {
   const folder = resolve(__dirname, "../../components");
   const components = readdirSync(folder).filter((file) =>
-    readFileSync(resolve(folder, file), "utf8").includes("extends pulumi.ComponentResource"),
+    /extends (pulumi\.ComponentResource|PythonVenv)\b/.test(readFileSync(resolve(folder, file), "utf8")),
   );
   const tested = new Set(NAMES.map((name) => `${name.replace(/,.*/, "")}.ts`));
   expect([...tested].sort()).toEqual(components.sort());
@@ -937,12 +974,9 @@ describe("AcmeCertificate", () => {
 
   test("is certbot in an environment of its own, a certificate, and its renewal", async () => {
     const deployment = await deployAlone(COMPONENTS.AcmeCertificate);
-    const requirements = "/usr/local/lib/matrix-homeserver/certbot-requirements.txt";
     expect(shapeOf(deployment)).toEqual({
-      "it-packages": "packages.sh; after ready",
-      "it-requirements": `file ${requirements} root:root 0644; after ready; undone by rm -f ${requirements}`,
-      "it-certbot": "python-venv.sh; after it-packages, it-requirements, ready; undone by remove-paths.sh",
-      "it-issuance": "tls-acme.sh; after it-certbot, ready",
+      ...tool("it-certbot", "certbot", "ready"),
+      "it-issuance": `tls-acme.sh; after ${toolNames("it-certbot")}, ready`,
       ...timed("it-renewal", "matrix-homeserver-acme", "it-issuance, ready"),
     });
     expect(told(deployment, "it-issuance")).toMatchObject({
@@ -976,6 +1010,65 @@ describe("TimedProgram", () => {
   });
 });
 
+describe("PythonVenv", () => {
+  it("is packages, a lock, and an environment that is in use at once", async () => {
+    const deployment = await deployAlone(COMPONENTS.PythonVenv);
+    expect({ it: "PythonVenv", ...shapeOf(deployment) }).toEqual(tool("it", "s3cmd", "ready"));
+    const folder = "/usr/local/lib/matrix-homeserver/s3cmd";
+    expect(told(deployment, "it-install")).toMatchObject({
+      LINK: `${folder}/env`,
+      IN_USE_AT_ONCE: "true",
+      USER_NAME: "root",
+    });
+    expect(told(deployment, "it-install").RELEASE).toMatch(new RegExp(`^${folder}/releases/s3cmd-[0-9a-f]{12}$`));
+  });
+});
+
+describe("BackupStore", () => {
+  const PROGRAM = "/usr/local/libexec/matrix-homeserver/backup-store";
+  const CONFIGURATION = "/etc/matrix-homeserver/backup-store.cfg";
+  const text = (deployment: Deployment) => plain(deployment.get("it-configuration").inputs.stdin);
+
+  it("is s3cmd, a program, and credentials for root alone that the store has to let in", async () => {
+    const deployment = await deployAlone(COMPONENTS.BackupStore);
+    expect(shapeOf(deployment)).toEqual({
+      ...tool("it-s3cmd", "s3cmd", "ready"),
+      "it-program": `file ${PROGRAM} root:root 0755; after ready; undone by rm -f ${PROGRAM}`,
+      "it-configuration": `file ${CONFIGURATION} root:root 0600 check '${PROGRAM} check "$file" s3://backups/'; secret stdin; after it-program, ${toolNames("it-s3cmd")}, ready; undone by rm -f ${CONFIGURATION}`,
+    });
+    expect(told(deployment, "it-program")).toMatchObject({ STORE: "s3://backups/", KEEP: "5" });
+    expect(text(deployment).split("\n")).toEqual(
+      expect.arrayContaining([
+        "access_key = id",
+        `secret_key = ${STORE_SECRET}`,
+        "host_base = s3.example.com:9000",
+        "host_bucket = s3.example.com:9000",
+        "bucket_location = us-east-1",
+        "check_ssl_certificate = True",
+      ]),
+    );
+    expect(text(deployment)).not.toContain("ca_certs_file");
+  });
+
+  it("takes a prefix, a region and an authority", async () => {
+    const deployment = await deployAlone(
+      ({ host }) =>
+        new BackupStore("it", {
+          host,
+          serverName: "example.com",
+          store: { ...STORE, prefix: "of/chat", region: "eu-1", ca: CERTIFICATE },
+          python: "python3.12",
+          pythonPackage: "python3.12",
+        }),
+    );
+    expect(told(deployment, "it-program")).toMatchObject({ STORE: "s3://backups/of/chat/" });
+    expect(text(deployment)).toContain("bucket_location = eu-1\n");
+    expect(text(deployment)).toContain("ca_certs_file = /etc/matrix-homeserver/backup-store-ca.pem\n");
+    expect(deployment.get("it-ca").inputs.stdin).toBe(`${CERTIFICATE}\n`);
+    expect(deployment.get("it-configuration").dependsOn).toContain("it-ca");
+  });
+});
+
 describe("Backup", () => {
   const gpg = `home=$(mktemp -d) && trap 'rm -rf "$home"' EXIT && gpg --homedir "$home" --batch --no-autostart --trust-model always --recipient-file "$file" --encrypt --output /dev/null --yes </dev/null`;
 
@@ -1001,6 +1094,7 @@ describe("Backup", () => {
       DIRECTORY: "/mnt/backups",
       KEEP: "3",
       STATUS: "/etc/matrix-homeserver/last-backup",
+      STORE: "",
     });
     expect(told(deployment, "it-restore")).toMatchObject({
       SERVER_NAME: "example.com",

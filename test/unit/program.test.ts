@@ -468,6 +468,31 @@ describe("a stack with backups", () => {
       expect(scriptCalls(deployment.get(name)).flatMap(mistold)).toEqual([]);
   });
 
+  test("copies them to a store with a key that nobody sees", async () => {
+    const s3 = {
+      endpoint: "https://s3.example.com",
+      bucket: "backups",
+      accessKeyId: "machine",
+      secretAccessKey: "only/for+the=store",
+    };
+    const stored = await up(
+      { ...SETTINGS, backup: { recipient: PUBLIC_KEY, keep: 3, s3 } },
+      { secret: ["dbPassword", "backup"] },
+    );
+    expect(changes(deployment, stored)).toEqual([
+      "backup-store-configuration",
+      "backup-store-program",
+      "backup-store-s3cmd-install",
+      "backup-store-s3cmd-packages",
+      "backup-store-s3cmd-requirements",
+      "backup-timed-program",
+    ]);
+    expect(earlierThan(stored, "backup-timed-program")).toContain("backup-store-configuration");
+    expect(scriptCalls(stored.get("backup-store-program"))[0]?.variables.KEEP).toBe("3");
+    expectHidden(stored, ["only/for+the=store"]);
+    expectTold(stored);
+  });
+
   test("says what has to be kept, and a stack without backups that it has none", async () => {
     expect(nextSteps(deployment)).toContain("Keep the private key of backup.recipient in two places");
     expect(nextSteps(deployment)).not.toContain("no backups");

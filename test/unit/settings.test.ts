@@ -1165,7 +1165,39 @@ describe("backup", () => {
       directory: "/var/backups/matrix-homeserver",
       schedule: "*-*-* 03:30:00",
       keep: 14,
+      warnAfterHours: 50,
     });
+  });
+
+  const s3 = { endpoint: "https://s3.example.com", bucket: "backups", accessKeyId: "id", secretAccessKey: "a+b/c=" };
+  test("go to a store that is named, for a key that is encrypted", () => {
+    const stack = { ...minimal, backup: { recipient: PUBLIC_KEY, s3 } };
+    expect(settingsOf(stack).backup?.s3).toEqual({ ...s3, region: "us-east-1" });
+    expect(problemsOf(stack, new Set(["dbPassword"]))).toEqual([
+      expect.stringMatching(
+        /^backup\.s3\.secretAccessKey is in the stack file as plain text: encrypt it with: pulumi config set --path --secret /,
+      ),
+    ]);
+  });
+
+  test.each([
+    ["endpoint", "http://s3.example.com", "must be the https URL of the store alone"],
+    ["endpoint", "https://s3.example.com/backups", "must be the https URL of the store alone"],
+    ["endpoint", undefined, "is missing"],
+    ["bucket", "B", "must be the name of a bucket"],
+    ["prefix", "/backups", "with a slash between parts and none at the ends"],
+    ["prefix", "a b", "with a slash between parts and none at the ends"],
+    ["region", "EU West", "must be lower-case letters, digits and hyphens"],
+    ["accessKeyId", "an id", "must be letters, digits"],
+    ["secretAccessKey", "$HOME", "must be letters, digits"],
+    ["secretAccessKey", undefined, "is missing"],
+    ["keep", -1, "must be at least 0"],
+    ["ca", "a certificate", "-----BEGIN CERTIFICATE-----"],
+  ])("refuses a store with %s %j", (name, value, sentence) => {
+    const [problem = "", ...more] = said({ recipient: PUBLIC_KEY, s3: { ...s3, [name]: value } });
+    expect(more).toEqual([]);
+    expect(problem).toMatch(new RegExp(`^backup\\.s3\\.${name} `));
+    expect(problem).toContain(sentence);
   });
 
   const noChecksum = PUBLIC_KEY.replace(/\n=[^\n]{4}\n/, "\n");
@@ -1213,6 +1245,7 @@ describe("backup", () => {
     ["schedule", "daily\nPersistent=false", "must be a time as systemd's OnCalendar has it"],
     ["keep", 0, "must be at least 1"],
     ["keep", 1.5, "must be a whole number"],
+    ["warnAfterHours", -1, "must be at least 0"],
   ])("refuses %s %j", (name, value, sentence) => {
     const [problem = "", ...more] = said({ recipient: PUBLIC_KEY, [name]: value });
     expect(more).toEqual([]);

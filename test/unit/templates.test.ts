@@ -34,6 +34,13 @@ const VIEWS: Record<string, object> = {
   "etc/matrix-homeserver/redis.conf": { port: 16379, password: "p" },
   "etc/matrix-homeserver/worker.yaml": workerView({}),
   "etc/nginx/matrix-homeserver/well-known.conf": { documents: [{ path: "/a", text: "{}" }] },
+  "etc/matrix-homeserver/backup-store.cfg": {
+    accessKeyId: "id",
+    secretAccessKey: "key",
+    authority: "s3.example.com",
+    region: "us-east-1",
+    caFiles: [{ path: "/ca.pem" }],
+  },
   "etc/systemd/system/service": serviceView({}),
   "etc/systemd/system/timed.service": timedServiceView({}),
   "etc/systemd/system/timed.timer": TIMER_VIEW,
