@@ -20,20 +20,18 @@ export interface LastBackupArgs {
 export class LastBackup extends pulumi.ComponentResource {
   constructor(name: string, args: LastBackupArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:LastBackup", name, {}, opts);
-    const variables = {
-      UNIT: `${args.unit}.service`,
-      PROGRAM: `${LIBEXEC}/backup`,
-      PURGE_FILE,
-      STATUS: BACKUP_STATUS,
-    };
+    const program = { PROGRAM: `${LIBEXEC}/backup` };
 
     new RemoteScript(
       `${name}-made`,
       {
         host: args.host,
         script: "last-backup.sh",
-        variables,
-        onDelete: { script: "last-backup-made.sh", variables },
+        variables: program,
+        onDelete: {
+          script: "last-backup-made.sh",
+          variables: { ...program, UNIT: `${args.unit}.service`, PURGE_FILE, STATUS: BACKUP_STATUS },
+        },
       },
       { parent: this, dependsOn: dependencies(opts) },
     );

@@ -45,27 +45,23 @@ export class Remains extends pulumi.ComponentResource implements Machine {
     this.connection = host.connection;
     this.asRoot = host.asRoot;
 
-    const variables = {
-      PURGE: purge === false ? "no" : String(purge),
-      PURGE_FILE,
-      SERVER_NAME: args.serverName,
-      HOME_FOLDER: home,
-      DATABASE: database?.name ?? "",
-      STATUS: BACKUP_STATUS,
-    };
+    const data = { SERVER_NAME: args.serverName, HOME_FOLDER: home, DATABASE: database?.name ?? "" };
+    const intent = { PURGE: purge === false ? "no" : String(purge), PURGE_FILE };
     this.ready = new RemoteScript(
       `${name}-data`,
       {
         host,
         script: "remains.sh",
-        variables,
+        variables: { ...data, ...intent },
         onDelete:
           purge === false
-            ? { script: "remains-kept.sh", variables }
+            ? { script: "remains-kept.sh", variables: { ...data, STATUS: BACKUP_STATUS } }
             : {
                 script: "purge.sh",
                 variables: {
-                  ...variables,
+                  ...data,
+                  ...intent,
+                  STATUS: BACKUP_STATUS,
                   RUN_AS: args.userName,
                   ROLE: database?.user ?? "",
                   FOLDERS: [home, DATA, ...args.folders].join("\n"),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that there is something to make the last backup with, which `pulumi destroy` begins with where it purges.
 set -euo pipefail
-: "${UNIT:?}" "${PROGRAM:?that makes a backup}" "${PURGE_FILE:?}" "${STATUS:?of the last backup}"
+: "${PROGRAM:?that makes a backup}"
 
 [[ -x $PROGRAM ]] || fail "there is no $PROGRAM to make a last backup with: run pulumi up again"

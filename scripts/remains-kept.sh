@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Says what `pulumi destroy` has kept, and where.
 set -euo pipefail
-: "${PURGE:?}" "${PURGE_FILE:?}" "${SERVER_NAME:?}" "${HOME_FOLDER:?}" "${DATABASE?}" "${STATUS:?of the last backup}"
+: "${SERVER_NAME:?}" "${HOME_FOLDER:?}" "${DATABASE?}" "${STATUS:?of the last backup}"
 
 size() { du -sh "$1" 2>/dev/null | cut -f1; }
 kept=("$HOME_FOLDER/media_store ($(size "$HOME_FOLDER/media_store"))" "$HOME_FOLDER/$SERVER_NAME.signing.key")

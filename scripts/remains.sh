@@ -2,7 +2,7 @@
 # Notes on the machine what `pulumi destroy` is to do with the data, and says it. What is removed with purge looks there, too.
 set -euo pipefail
 : "${PURGE:?no, true or without-backup}" "${PURGE_FILE:?}"
-: "${SERVER_NAME:?}" "${HOME_FOLDER:?}" "${DATABASE?empty, where it is elsewhere}" "${STATUS:?of the last backup}"
+: "${SERVER_NAME:?}" "${HOME_FOLDER:?}" "${DATABASE?empty, where it is elsewhere}"
 
 install -d -m 0755 "$(dirname "$PURGE_FILE")"
 printf '%s\n' "$PURGE" >"$PURGE_FILE"

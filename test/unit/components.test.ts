@@ -1233,7 +1233,6 @@ describe("Remains", () => {
       SERVER_NAME: "example.com",
       HOME_FOLDER: "/opt/synapse",
       DATABASE: "synapse",
-      STATUS: "/etc/matrix-homeserver/last-backup",
     });
   });
 
@@ -1274,7 +1273,8 @@ describe("Remains", () => {
 test("a LastBackup is made when it goes, and only then", async () => {
   const deployment = await deployAlone(COMPONENTS.LastBackup);
   expect(shapeOf(deployment)).toEqual({ "it-made": "last-backup.sh; after ready; undone by last-backup-made.sh" });
-  expect(told(deployment, "it-made")).toEqual({
+  expect(told(deployment, "it-made")).toEqual({ PROGRAM: "/usr/local/libexec/matrix-homeserver/backup" });
+  expect(scriptCalls(deployment.get("it-made")).at(-1)?.variables).toEqual({
     UNIT: "synapse.service",
     PROGRAM: "/usr/local/libexec/matrix-homeserver/backup",
     PURGE_FILE: "/etc/matrix-homeserver/purge",
