@@ -54,6 +54,7 @@ async function program() {
     stack: `${pulumi.getProject()}/${pulumi.getStack()}`,
     synapseVersion: settings.synapse.version,
     localDatabase: settings.database === undefined,
+    reconcile: settings.reconcile,
   });
   const { facts } = machine;
   const host = new Remains("remains", {
@@ -149,7 +150,7 @@ async function program() {
       files: config.files,
       link: venv.link,
       release: venv.release,
-      restartOn: config.secretsRevision,
+      restartOn: pulumi.interpolate`${config.secretsRevision}${venv.repairs}`,
       needs: {
         command: loginCheck(database.address, `${user.home}/secrets/pgpass`),
         otherwise: `the database does not let Synapse in (its answer is above): ${database.advice}`,
@@ -273,9 +274,10 @@ async function program() {
         port,
         servesClients: kind === "generic",
       })),
+      // A repair, too, ends with the question whether a client is served.
       revision: pulumi
         .all([service.revision, proxy.revision, ...workerServices.map(({ revision }) => revision)])
-        .apply((parts) => fingerprint(...parts)),
+        .apply((parts) => fingerprint(...parts, ...Object.entries(settings.reconcile).flat())),
     },
     { dependsOn: [service, proxy, base, ...workerServices, ...acme] },
   );

@@ -3,7 +3,7 @@ import * as random from "@pulumi/random";
 import { parseDocument } from "yaml";
 
 import { libpqParameters, type DatabaseAddress } from "./DatabaseAddress";
-import { DATA, type Machine } from "./Machine";
+import { DATA, type Machine, stampsOf } from "./Machine";
 import { atOnce, dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -109,7 +109,8 @@ export class HomeserverConfig extends pulumi.ComponentResource {
     this.secretsRevision = pulumi.unsecret(
       pulumi
         .all([registration.result, macaroon.result, form.result, ...Object.values(workerSecrets ?? {})])
-        .apply((secrets) => fingerprint(...secrets)),
+        // What somebody wrote into their files may have been read since.
+        .apply((secrets) => fingerprint(...secrets, ...stampsOf(host, [`${name}-secrets`, `${name}-worker-secrets`]))),
     );
     const secrets = new RemoteScript(
       `${name}-secrets`,

@@ -28,6 +28,8 @@ export interface HostArgs {
   readonly postgresqlVersion?: number;
   /** Server, http or https, that has what the mirrors of CentOS gave up, laid out as CentOS's own. Default: `https://vault.centos.org`. */
   readonly vaultUrl?: pulumi.Input<string>;
+  /** Resources on it to run again, as {@link Machine} has it. Default: none. */
+  readonly reconcile?: Readonly<Record<string, string>>;
 }
 
 /** What the machine said of itself when it was first looked at. */
@@ -62,6 +64,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
   readonly connection: pulumi.Output<types.input.remote.ConnectionArgs>;
   readonly asRoot: string;
   readonly ready: pulumi.Resource;
+  readonly reconcile: Readonly<Record<string, string>>;
   /** Known once the machine was reached; it is not asked again until the question changes. */
   readonly facts: pulumi.Output<HostFacts>;
 
@@ -82,7 +85,9 @@ export class Host extends pulumi.ComponentResource implements Machine {
       perDialTimeout: 15,
     });
 
-    const machine = { connection: this.connection, asRoot: this.asRoot };
+    this.reconcile = args.reconcile ?? {};
+    const { connection, asRoot, reconcile } = this;
+    const machine = { connection, asRoot, reconcile };
     const look = new RemoteScript(
       `${name}-facts`,
       {
@@ -97,14 +102,21 @@ export class Host extends pulumi.ComponentResource implements Machine {
           LOCAL_DATABASE: String(args.localDatabase ?? true),
           POSTGRESQL: args.postgresqlVersion ?? "",
           MIN_FREE_MB: 2048,
-          LIBEXEC,
-          INSTALL_FILE: readScript("install-file.sh"),
           STACK: args.stack,
           STATE,
         },
         onDelete: { script: "remove-paths.sh", variables: { PATHS: [LIBEXEC, STATE, `${DATA}/staged`].join("\n") } },
       },
       { parent: this },
+    );
+    const claim = new RemoteScript(
+      `${name}-claim`,
+      {
+        host: machine,
+        script: "claim.sh",
+        variables: { STACK: args.stack, STATE, LIBEXEC, INSTALL_FILE: readScript("install-file.sh") },
+      },
+      { parent: this, dependsOn: look },
     );
     const seen = look.stdout.apply((json) => JSON.parse(json) as Look);
     const repositories = new RemoteScript(
@@ -122,7 +134,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
           NGINX_STREAMS: seen.nginxStreams,
         },
       },
-      { parent: this, dependsOn: look },
+      { parent: this, dependsOn: claim },
     );
     this.ready = repositories;
     this.facts = pulumi

@@ -17,4 +17,18 @@ export interface Machine {
   readonly asRoot: string;
   /** What must have happened before anything else does. */
   readonly ready?: pulumi.Resource;
+  /** Resources to run again although nothing of theirs changed, by name, each with a word that is new every time. Default: none. */
+  readonly reconcile?: Readonly<Record<string, string>>;
+}
+
+/** The words by which resources of these names run again: none, or the latest of each. */
+export function stampsOf({ reconcile = {} }: Machine, names: readonly string[]): string[] {
+  return names.flatMap((name) => (Object.hasOwn(reconcile, name) ? [`${name} ${reconcile[name] ?? ""}`] : []));
+}
+
+/** The end of a resource's command that changes with those words, and means nothing to a shell. */
+export function rerun(host: Machine, names: readonly string[]): string {
+  return stampsOf(host, names)
+    .map((stamp) => ` # again: ${stamp}`)
+    .join("");
 }

@@ -101,6 +101,7 @@ export class NginxProxy extends pulumi.ComponentResource {
         host,
         script: "nginx.sh",
         variables: { CONFIGURATION: this.revision },
+        follows: [site.name, wellKnown.file, ...certificate.files],
         onDelete: { script: "nginx-remove.sh", variables: { FILES: [CONFIG_FILE, wellKnown.snippet].join("\n") } },
       },
       { parent: this, dependsOn: site },

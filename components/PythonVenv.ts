@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Machine";
+import { type Machine, stampsOf } from "./Machine";
 import { dependencies } from "./options";
 import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
@@ -63,6 +63,8 @@ export class PythonVenv extends pulumi.ComponentResource {
   readonly link: string;
   /** Python. Everything else that dnf installs does well to wait for Synapse's, which takes longest, for dnf does one thing at a time. */
   readonly packages: pulumi.Resource;
+  /** Changes when what is in the release was put right: what runs from it has to start again. */
+  readonly repairs: string;
 
   constructor(
     name: string,
@@ -75,6 +77,7 @@ export class PythonVenv extends pulumi.ComponentResource {
     const python = pulumi.output(args.python);
     const first = { parent: this, dependsOn: dependencies(opts) };
     this.link = link;
+    this.repairs = stampsOf(host, [`${name}-install`]).join();
     this.release = python.apply((command) => `${folder}/${args.release}-${fingerprint(lock, command)}`);
 
     this.packages = new Packages(

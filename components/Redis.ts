@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { type Machine, STATE } from "./Machine";
+import { type Machine, stampsOf, STATE } from "./Machine";
 import { dependencies } from "./options";
 import { Packages } from "./Packages";
 import { RemoteFile } from "./RemoteFile";
@@ -69,7 +69,7 @@ export class Redis extends pulumi.ComponentResource {
         workingDirectory: "/var/lib/redis",
         command: `/usr/bin/redis-server ${configFile}`,
         // Nobody guesses 50 random letters from their hash.
-        reads: pulumi.unsecret(content.apply((text) => fingerprint(text))),
+        reads: pulumi.unsecret(content.apply((text) => fingerprint(text, ...stampsOf(host, [config.name])))),
         probe: `[[ $(REDISCLI_AUTH=$(sed -n 's/^requirepass //p' ${configFile}) redis-cli -h 127.0.0.1 -p ${port} ping) == PONG ]]`,
       },
       { parent: this, dependsOn: config },

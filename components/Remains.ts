@@ -38,12 +38,14 @@ export class Remains extends pulumi.ComponentResource implements Machine {
   readonly connection: pulumi.Input<types.input.remote.ConnectionArgs>;
   readonly asRoot: string;
   readonly ready: pulumi.Resource;
+  readonly reconcile: Readonly<Record<string, string>>;
 
   constructor(name: string, args: RemainsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:Remains", name, {}, opts);
     const { host, purge, home, database } = args;
     this.connection = host.connection;
     this.asRoot = host.asRoot;
+    this.reconcile = host.reconcile ?? {};
 
     const data = { SERVER_NAME: args.serverName, HOME_FOLDER: home, DATABASE: database?.name ?? "" };
     const intent = { PURGE: purge === false ? "no" : String(purge), PURGE_FILE };

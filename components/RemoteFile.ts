@@ -1,7 +1,7 @@
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
-import { LIBEXEC, type Machine } from "./Machine";
+import { LIBEXEC, type Machine, rerun } from "./Machine";
 import { afterReady } from "./RemoteScript";
 import { quote } from "./shell";
 
@@ -27,6 +27,7 @@ export interface RemoteFileArgs {
 
 /** A file on the host: written beside its target, checked, then renamed over it. */
 export class RemoteFile extends remote.Command {
+  readonly name: string;
   /** Absolute path on the host. */
   readonly path: string;
   /** The text, for what has to notice its changes. */
@@ -43,7 +44,7 @@ export class RemoteFile extends remote.Command {
           .all([args.check ?? "", args.checkInPlace ?? ""])
           .apply(
             (checks) =>
-              `${host.asRoot}${LIBEXEC}/install-file ${[owner, mode, path, ...withoutEmptyEnd(checks)].map(quote).join(" ")}`,
+              `${host.asRoot}${LIBEXEC}/install-file ${[owner, mode, path, ...withoutEmptyEnd(checks)].map(quote).join(" ")}${rerun(host, [name])}`,
           ),
         stdin: args.content,
         ...(args.keep !== true && { delete: `${host.asRoot}rm -f ${quote(path)}` }),
@@ -52,6 +53,7 @@ export class RemoteFile extends remote.Command {
       },
       { ...opts, dependsOn: afterReady(host, opts) },
     );
+    this.name = name;
     this.path = path;
     this.content = pulumi.output(args.content);
   }

@@ -1,7 +1,7 @@
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Machine } from "./Machine";
+import { type Machine, rerun } from "./Machine";
 import { dependencies } from "./options";
 import { composeScript, quote, readScript } from "./shell";
 
@@ -20,6 +20,8 @@ export interface RemoteScriptArgs {
   readonly onDelete?: { readonly script: string; readonly variables?: ScriptVariables };
   /** Shell command, as the login user, that tells what else may be wrong when it failed. Default: none. */
   readonly onFailure?: string;
+  /** Names of resources that have no effect until this one has run after them: it runs again with them. Default: none. */
+  readonly follows?: readonly string[];
   /** Seconds after which the host ends it. Default: 900. */
   readonly timeoutSeconds?: number;
 }
@@ -34,7 +36,7 @@ export class RemoteScript extends remote.Command {
       name,
       {
         connection: host.connection,
-        create: `${host.asRoot}timeout --kill-after=30 ${args.timeoutSeconds ?? 900} bash -s${explain}`,
+        create: `${host.asRoot}timeout --kill-after=30 ${args.timeoutSeconds ?? 900} bash -s${explain}${rerun(host, [name, ...(args.follows ?? [])])}`,
         stdin: programText(script, args.variables, script.replace(/\.sh$/, "")),
         ...(onDelete && {
           delete: programText(onDelete.script, onDelete.variables).apply(

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { type Machine, STATE } from "./Machine";
+import { type Machine, stampsOf, STATE } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { quote } from "./shell";
@@ -68,7 +68,7 @@ export class SynapseWorker extends pulumi.ComponentResource {
         writable: worker.kind === "media" ? [`${user.home}/media_store`] : [],
         after: [`${mainUnit}.service`],
         partOf: `${mainUnit}.service`,
-        reads: file.content,
+        reads: file.content.apply((text) => [text, ...stampsOf(host, [file.name])].join("\n")),
         probe: `[[ $(curl -s --max-time 5 http://127.0.0.1:${worker.port}/health) == OK ]]`,
       },
       { parent: this, dependsOn: file },

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { DATA, type Machine } from "./Machine";
+import { DATA, type Machine, stampsOf } from "./Machine";
 import { dependencies } from "./options";
 import { RemoteFile } from "./RemoteFile";
 import { RemoteScript } from "./RemoteScript";
@@ -58,7 +58,9 @@ export class SystemdUnit extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: dependencies(opts) },
     );
-    this.revision = pulumi.all([file.content, args.reads]).apply((parts) => fingerprint(...parts));
+    this.revision = pulumi
+      .all([file.content, args.reads])
+      .apply((parts) => fingerprint(...parts, ...stampsOf(host, [file.name])));
     const running = `${DATA}/running-${unit}`;
     new RemoteScript(
       `${name}-activation`,

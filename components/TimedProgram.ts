@@ -67,6 +67,7 @@ export class TimedProgram extends pulumi.ComponentResource {
         host,
         script: "timer.sh",
         variables: { UNIT: `${unit}.timer`, TIMES: `${args.schedule ?? "daily"}; ${args.randomDelay ?? "6h"}` },
+        follows: files.map((file) => file.name),
         onDelete: {
           script: "remove-service.sh",
           variables: {

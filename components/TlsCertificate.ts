@@ -50,6 +50,8 @@ export class TlsCertificate extends pulumi.ComponentResource {
   /** Paths on the host. */
   readonly certificatePath: string;
   readonly keyPath: string;
+  /** Names of the resources that nginx has to read again after they were put right; what the machine makes itself it tells nginx of. */
+  readonly files: readonly string[];
   /** The names that it is good for. */
   readonly names: readonly string[];
   /** The authority (PEM) that clients have to be given, where the world does not know it; else empty. */
@@ -69,6 +71,7 @@ export class TlsCertificate extends pulumi.ComponentResource {
     this.certificatePath = `${PKI}/${mode}.crt`;
     this.keyPath = `${PKI}/${mode}.key`;
     this.names = names;
+    this.files = mode === "provided" ? [`${name}-key`, `${name}-certificate`] : [];
     this.webroot = mode === "acme" ? WEBROOT : undefined;
 
     if (source.mode === "selfsigned") {

@@ -20,6 +20,8 @@ export interface WellKnownArgs {
 export class WellKnown extends pulumi.ComponentResource {
   /** Path on the host, for nginx's `include`. */
   readonly snippet: string;
+  /** Name of the resource that is the snippet. */
+  readonly file: string;
   /** Changes with the documents. */
   readonly content: pulumi.Output<string>;
 
@@ -38,6 +40,7 @@ export class WellKnown extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: dependencies(opts) },
     );
+    this.file = file.name;
     this.content = file.content;
 
     this.registerOutputs({ snippet: this.snippet });

@@ -413,6 +413,19 @@ export const settingsSchema = z.strictObject({
       example: "true",
     },
   ),
+  reconcile: documented(
+    z
+      .record(
+        z.string(),
+        matching(/^[\w:.+-]{1,40}$/, "must be at most 40 letters, digits and :.+_-, such as the time of the repair"),
+      )
+      .default({}),
+    {
+      description:
+        "Resources that run again although nothing of theirs changed, each with a word that is new every time. `make reconcile` writes it after somebody changed the machine by hand; a name that the stack does not have has no effect. See docs/drift.md.",
+      command: "pulumi config set --path reconcile.nginx-site 2026-11-25T02:30:00Z",
+    },
+  ),
   homeserver: documented(z.record(z.string(), z.unknown()).default({}), {
     description: "Any other setting of homeserver.yaml, by Synapse's own names; merged over the program's.",
     command: "pulumi config set --path homeserver.max_upload_size 100M",

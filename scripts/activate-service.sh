@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts a staged set (files, and the release that a link points to) in place as one, restarts the service, and puts the
 # earlier set back when the service does not answer: an earlier server must not be lost to a change that fails.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${UNIT:?}" "${FILES:?a line each: staged|live|owner:group|mode|reload or restart}" "${LINK:?}" "${LINK_TARGET:?}"
 : "${RESTART_ON?what else the service reads at its start, as a name that changes with it}" "${REVISION:?of all of this}"
@@ -81,6 +82,19 @@ reload() {
   systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers
 }
 
+look() { look_at_file "$LOOK_WANTED$1" "$2" "$3" "$4"; }
+if looking; then
+  each_file look
+  [[ $(readlink "$LINK") == "$LINK_TARGET" ]] || differs file "$LINK" "it names $(readlink "$LINK" || printf nothing) and should name $LINK_TARGET"
+  enabled "$UNIT"
+  if ! systemctl is-active -q "$UNIT"; then
+    differs service "$UNIT" "it is not running"
+  elif ! answers; then
+    differs service "$UNIT" "it runs and does not answer"
+  fi
+  exit 0
+fi
+
 each_file compare
 [[ $(readlink "$LINK") == "$LINK_TARGET" && $(cat "$KEEP/restart-on" 2>/dev/null) == "$RESTART_ON" ]] || needed=restart
 [[ ! -e $UNPROVEN ]] && answers || needed=restart
@@ -96,7 +110,7 @@ fi
   if has_kept; then put_all_back || true; fi
   fail "the files of $UNIT could not be put in place (see above); it goes on with what it started with"
 }
-quietly systemctl enable "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"
+enabled "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"
 case $needed in
 nothing)
   say "$UNIT runs with all of this already"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Registers the administrator, or gives the one who exists the stack's password when that has changed. In between the
 # password is the administrator's own to change.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${LOCALPART:?}" "${USER_ID:?}" "${PASSWORD:?}" "${CONFIG:?}" "${BIN:?folder of Synapse commands}" "${SYNAPSE_URL:?}"
 : "${RUN_AS:?}" "${HOME_FOLDER:?}" "${DATABASE:?how libpq reaches it}"
@@ -17,6 +18,11 @@ set_mark() {
   (umask 077 && openssl passwd -6 -stdin <<<"$PASSWORD" >"$mark.new")
   mv -fT "$mark.new" "$mark"
 }
+
+if looking; then
+  is_set || differs account "$USER_ID" "$mark does not say that it has the password of the stack"
+  exit 0
+fi
 
 as_service() { runuser -u "$RUN_AS" -- "$@"; }
 

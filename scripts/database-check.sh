@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Looks at a database that somebody else keeps, as Synapse will see it, before Synapse is touched.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${DATABASE:?how libpq reaches it, with $PASSFILE for the password file}" "${PASSWORD:?}"
 

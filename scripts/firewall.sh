@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
 # Opens services and ports in firewalld's default zone, now and after every boot; closes what an earlier run had opened and
 # nobody wants any more.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${OPEN:?space-separated service names and PORT/PROTOCOL}" "${OPENED:?file that names what was opened here, one a line}"
 
-systemctl is-active -q firewalld || quietly systemctl enable --now firewalld ||
-  fail "firewalld did not start: see 'journalctl -u firewalld' on the machine"
+enabled firewalld
+running firewalld quietly systemctl start firewalld || fail "firewalld did not start: see 'journalctl -u firewalld' on the machine"
+# Only a firewalld that runs can be asked.
+systemctl is-active -q firewalld || exit 0
 wait_until 30 firewall-cmd --state || fail "firewalld runs but does not answer: see 'journalctl -u firewalld' on the machine"
-quietly systemctl enable firewalld
 
+if looking; then
+  for item in $OPEN; do
+    query="--query-$(firewall_kind "$item")=$item"
+    if ! firewall-cmd -q --permanent "$query" || ! firewall-cmd -q "$query"; then differs firewall "$item" "it is not open, now and after a boot"; fi
+  done
+  exit 0
+fi
 changed=false
 touch "$OPENED"
 for item in $OPEN; do

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Asks the server what a client would ask, through nginx and TLS, and fails when an answer is not what a client needs.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${SERVER_NAME:?}" "${BASE_URL:?}" "${APEX:?served or elsewhere}" "${CA_FILE?}" "${REVISION:?what is deployed; a change is why this runs again}"
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Looks at the machine before anything is changed on it, refuses what cannot work, and answers as JSON: its facts, and what
 # scripts/repositories.sh may choose from.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${PLATFORMS:?a line each: family|first release|pythons|postgresql streams|nginx streams|newest Synapse|only in the vault}"
 : "${POSTGRESQL_NEEDS:?a line each, newest first: Synapse release|PostgreSQL that it needs|release before that}"
 : "${SUPPORTED_SYSTEMS:?as a person reads it}" "${SYNAPSE_VERSION:?}" "${LOCAL_DATABASE:?true or false}"
-: "${POSTGRESQL?major version that the stack wants; empty for the one that is there}" "${MIN_FREE_MB:?}" "${LIBEXEC:?}" "${INSTALL_FILE:?the helper script that RemoteFile calls}"
+: "${POSTGRESQL?major version that the stack wants; empty for the one that is there}" "${MIN_FREE_MB:?}"
 : "${STACK:?project/stack}" "${STATE:?folder for what the program has to remember of the machine}"
 
 # The tests have machines that lie in a folder.
@@ -122,13 +123,6 @@ if [[ -e $root/proc/net/if_inet6 ]]; then ipv6=true; else ipv6=false; fi
 owner=$(cat "$STATE/stack" 2>/dev/null || true)
 [[ -z $owner || $owner == "$STACK" ]] ||
   fail "this machine is kept by the stack $owner already, and two stacks must not share one: set host.address to another machine, or, when that stack is gone for good, remove $STATE/stack on this one"
-install -d -m 0755 "$STATE"
-printf '%s\n' "$STACK" >"$STATE/stack"
-
-mkdir -p "$LIBEXEC"
-printf '%s\n' "$INSTALL_FILE" >"$LIBEXEC/.install-file.new"
-chmod 0755 "$LIBEXEC/.install-file.new"
-mv -f "$LIBEXEC/.install-file.new" "$LIBEXEC/install-file"
 
 printf '{"os":"%s","release":"%s","architecture":"%s","selinux":%s,"ipv6":%s,"pythons":"%s","postgresqlStreams":"%s","nginxStreams":"%s","vaultOnly":%s}\n' \
   "$ID" "$release" "$architecture" "$selinux" "$ipv6" "$pythons" "$postgresql_streams" "$nginx_streams" "$vault_only"

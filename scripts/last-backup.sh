@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that there is something to make the last backup with, which `pulumi destroy` begins with where it purges.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${PROGRAM:?that makes a backup}"
 

@@ -28,6 +28,72 @@ fail() {
   exit 1
 }
 
+# Where only a look is wanted (tools/drift.sh), LOOK is the name of the resource that the script belongs to. What differs from what
+# the script would make of the machine is told on descriptor 3.
+looking() { [[ -n ${LOOK:-} ]]; }
+
+# differs KIND NAME HOW [DIFFERENCE]
+differs() { printf '%s\t%s\t%s\t%s\t%s\n' "$LOOK" "$1" "$2" "$3" "$(printf '%s' "${4-}" | base64 -w 0)" >&3; }
+
+# change KIND NAME HOW COMMAND...: puts right what is not, by COMMAND.
+change() {
+  if looking; then differs "$1" "$2" "$3"; else "${@:4}"; fi
+}
+
+# lost NAME HOW: what only a backup brings back, and an update would make anew. Nothing more can be looked at then.
+lost() {
+  ! looking || {
+    differs lost "$1" "$2"
+    exit 0
+  }
+}
+
+# attributes PATH OWNER:GROUP MODE: says what is wrong with them; nothing, where nothing is.
+attributes() {
+  local are
+  are=$(stat -c '%U:%G 0%a' "$1")
+  [[ $are == "$2 $3" ]] || printf 'its owner and mode are %s and should be %s' "$are" "$2 $3"
+}
+
+# look_at_file WANTED PATH OWNER:GROUP MODE: WANTED is a file with what should be in PATH; where there is a WANTED.secret beside it,
+# nobody is shown what is.
+look_at_file() {
+  local how difference=
+  if [[ -L $2 || ! -f $2 ]]; then
+    [[ -e $2 || -L $2 ]] && how="it is something else than a file" || how="it is missing"
+    differs file "$2" "$how"
+    return
+  fi
+  if ! cmp -s "$1" "$2"; then
+    if [[ -e $1.secret ]]; then
+      how="its content differs (secret, not shown)"
+    else
+      how="its content differs"
+      difference=$(diff -u --label "as the stack has it" --label "as it is on the machine" "$1" "$2" || true)
+    fi
+    differs file "$2" "$how" "$difference"
+  fi
+  how=$(attributes "$2" "$3" "$4")
+  [[ -z $how ]] || differs file "$2" "$how"
+}
+
+# enabled UNIT: starts after every boot from now on, also when somebody had masked it.
+enabled() {
+  local state
+  state=$(systemctl is-enabled "$1" 2>/dev/null || true)
+  # A unit that is not there is missing as a file or a package, and told as that.
+  [[ $state == enabled ]] || { looking && [[ -z $state || $state == not-found ]]; } ||
+    change service "$1" "it is $state and should be enabled" enable "$1" "$state"
+}
+enable() {
+  [[ $2 != masked* ]] || quietly systemctl unmask "$1"
+  [[ $2 != masked-runtime ]] || quietly systemctl unmask --runtime "$1"
+  quietly systemctl enable "$1"
+}
+
+# running UNIT COMMAND...: COMMAND makes it run.
+running() { systemctl is-active -q "$1" || change service "$1" "it is not running" "${@:2}"; }
+
 # Most tools' chatter interests nobody until they fail.
 quietly() {
   local output
@@ -38,8 +104,9 @@ quietly() {
 }
 
 # begin_step NAME: for what an update runs, one at a time. It goes on to its end also when the update was cut off and nobody
-# listens any more; the next update waits for that.
+# listens any more; the next update waits for that. A look waits for nobody.
 begin_step() {
+  ! looking || return 0
   local lock=/run/lock/matrix-homeserver-step-$1
   trap '' HUP PIPE
   trap 'fail "this step took longer than it may, and was ended: see what the machine is busy with (top, journalctl -n 50), then run pulumi up again"' TERM
@@ -99,4 +166,18 @@ firewall_kind() {
 # shellcheck disable=SC2016 # for the inner shell
 write_as() {
   runuser -u "$1" -- bash -euo pipefail -c 'umask 077; cat >"$2.new"; chmod "$1" "$2.new"; sync "$2.new"; mv -fT "$2.new" "$2"' write "$2" "$3"
+}
+
+# secret_file USER FILE TEXT: FILE is a line that this user alone reads.
+secret_file() {
+  local how
+  if ! looking; then
+    write_as "$1" 0600 "$2" <<<"$3"
+  elif [[ ! -f $2 ]]; then
+    differs file "$2" "it is missing"
+  else
+    cmp -s - "$2" <<<"$3" || differs file "$2" "its content differs (secret, not shown)"
+    how=$(attributes "$2" "$1:$1" 0600)
+    [[ -z $how ]] || differs file "$2" "$how"
+  fi
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Answers with the stream of a dnf module that is to be used: the one in use, else the first wanted one that the machine's repositories have.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${MODULE:?}" "${STREAMS:?space-separated, in order of preference}"
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # nginx runs with the configuration that is on disk now. A reload keeps every open connection.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${CONFIGURATION:?what the configuration and certificates are now; a change is why this runs again}"
 
-quietly nginx -t || fail "nginx refuses its configuration (see above); the running one was left alone"
-quietly systemctl enable nginx
-if systemctl is-active -q nginx; then
+looking || quietly nginx -t || fail "nginx refuses its configuration (see above); the running one was left alone"
+enabled nginx
+if looking; then
+  running nginx
+elif systemctl is-active -q nginx; then
   reload_nginx ||
     fail "nginx did not take its new configuration and goes on with the earlier one (its words are above): when another program has one of its ports ('ss -ltnp' on the machine), stop that first, then run pulumi up again"
 else

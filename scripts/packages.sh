@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that module streams, packages and package groups are installed. Never switches a stream that is in use.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${MODULES?space-separated name:stream}" "${PACKAGES?space-separated}" "${GROUPS_WANTED?one a line}"
 
@@ -26,17 +27,17 @@ with_fresh_lists() {
   }
 }
 
-enabled() { grep -qsx "stream *= *${1#*:}" "/etc/dnf/modules.d/${1%%:*}.module" && grep -qsx 'state *= *enabled' "/etc/dnf/modules.d/${1%%:*}.module"; }
+stream_enabled() { grep -qsx "stream *= *${1#*:}" "/etc/dnf/modules.d/${1%%:*}.module" && grep -qsx 'state *= *enabled' "/etc/dnf/modules.d/${1%%:*}.module"; }
 
 for module in $MODULES; do
-  enabled "$module" && continue
-  with_fresh_lists module enable "$module" ||
+  stream_enabled "$module" || change package "$module" "this module stream is not enabled" with_fresh_lists module enable "$module" ||
     fail "dnf could not enable the module stream $module: when another stream of ${module%%:*} is in use here, remove its packages or run 'dnf module reset ${module%%:*}' after saving its data; otherwise check that the machine's repositories can be reached ('dnf repolist -v')"
 done
 
 missing=()
+miss() { missing+=("$1"); }
 for package in $PACKAGES; do
-  rpm -q --quiet --whatprovides "$package" || missing+=("$package")
+  rpm -q --quiet --whatprovides "$package" || change package "$package" "it is not installed" miss "$package"
 done
 if ((${#missing[@]})); then
   say "installing ${missing[*]}"
@@ -44,7 +45,8 @@ if ((${#missing[@]})); then
     fail "dnf could not install ${missing[*]}: check that the machine's repositories can be reached ('dnf repolist -v'), then run pulumi up again"
 fi
 
-while read -r group; do
+# dnf itself sees what is missing of a group; asking it takes too long for a look.
+looking || while read -r group; do
   [[ -n $group ]] || continue
   say "installing the group $group"
   with_fresh_lists group install "$group" ||

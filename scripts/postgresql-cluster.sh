@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A running PostgreSQL whose database `DATABASE` takes password logins of `ROLE` from this machine. An existing cluster is kept.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${ROLE:?}" "${DATABASE:?}"
 
@@ -7,7 +8,8 @@ DATA=/var/lib/pgsql/data
 # Stands while initdb runs: a cluster beside it was never finished, and holds nobody's data.
 UNFINISHED=/var/lib/pgsql/.initdb-unfinished
 
-if [[ -e $UNFINISHED ]]; then
+[[ -s $DATA/PG_VERSION ]] || lost "$DATA" "there is no database cluster"
+if ! looking && [[ -e $UNFINISHED ]]; then
   say "removing a half-made cluster that an interrupted run left behind"
   find "$DATA" -mindepth 1 -delete
 fi
@@ -20,30 +22,29 @@ if [[ ! -s $DATA/PG_VERSION ]]; then
     fail "postgresql-setup could not make the cluster: see /var/lib/pgsql/initdb_postgresql.log on the machine"
   sync
 fi
-rm -f "$UNFINISHED"
+looking || rm -f "$UNFINISHED"
 
-quietly systemctl enable postgresql
-systemctl is-active -q postgresql || quietly systemctl start postgresql ||
+enabled postgresql
+running postgresql quietly systemctl start postgresql ||
   fail "PostgreSQL did not start: see 'journalctl -u postgresql' and /var/lib/pgsql/data/log on the machine"
-wait_until 60 runuser -u postgres -- psql -qAtXc 'SELECT 1' ||
+looking || wait_until 60 runuser -u postgres -- psql -qAtXc 'SELECT 1' ||
   fail "PostgreSQL runs but does not answer: see /var/lib/pgsql/data/log on the machine"
 
 # pg_hba.conf's first match wins, and EL8's own rules ask ident, which knows no passwords: ours go first.
 hba=$DATA/pg_hba.conf
-new=$hba.new
-{
+rules() {
   printf '# BEGIN matrix-homeserver\n'
   for address in 127.0.0.1/32 ::1/128; do
     printf 'host  %s  %s  %s  scram-sha-256\n' "$DATABASE" "$ROLE" "$address"
   done
   printf '# END matrix-homeserver\n'
   sed '/^# BEGIN matrix-homeserver$/,/^# END matrix-homeserver$/d' "$hba"
-} >"$new"
-if cmp -s "$new" "$hba"; then
-  rm "$new"
-else
-  chown --reference="$hba" "$new"
-  chmod --reference="$hba" "$new"
-  mv -f "$new" "$hba"
+}
+put_rules() {
+  rules >"$hba.new"
+  chown --reference="$hba" "$hba.new"
+  chmod --reference="$hba" "$hba.new"
+  mv -f "$hba.new" "$hba"
   quietly systemctl reload postgresql || fail "PostgreSQL did not reload its pg_hba.conf: see 'journalctl -u postgresql' on the machine"
-fi
+}
+cmp -s <(rules) "$hba" || change database "$hba" "the rules by which $ROLE logs in are not there as they should be" put_rules

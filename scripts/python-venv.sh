@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A Python program in a virtual environment of its own, from hash-locked requirements, beside whichever release of it is
 # in use.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${RELEASE:?folder of the release}" "${LINK:?to the release in use}" "${PYTHON:?}" "${REQUIREMENTS:?}" "${USER_NAME:?}"
 : "${IN_USE_AT_ONCE:?true: it is in use when it is whole, and earlier ones go}" "${INDEX_URL?}" "${NO_BINARY?}" "${TITLE:?what a person calls it}" "${PROBE:?Python code that fails when it is not what it should be}"
@@ -16,15 +17,27 @@ take_into_use() {
   fi
 }
 
-if [[ -e $RELEASE/.complete ]]; then
+# Nobody's own pip settings may reach into a locked installation.
+as_user() { runuser -u "$USER_NAME" -- env HOME="$(dirname "$RELEASE")" PIP_CONFIG_FILE=/dev/null "$@"; }
+
+# -B: a look must not leave compiled files.
+probe() { as_user "$RELEASE/bin/python" -B -c "$PROBE"; }
+works() { [[ -e $RELEASE/.complete ]] && probe >/dev/null 2>&1; }
+if looking; then
+  if ! works; then
+    differs program "$TITLE" "what is in $RELEASE does not work"
+  elif [[ $IN_USE_AT_ONCE == true && $(readlink "$LINK") != "$RELEASE" ]]; then
+    differs program "$TITLE" "$LINK does not name $RELEASE"
+  fi
+  exit 0
+fi
+if works; then
   take_into_use
   exit 0
 fi
 
-# Nobody's own pip settings may reach into a locked installation.
-as_user() { runuser -u "$USER_NAME" -- env HOME="$(dirname "$RELEASE")" PIP_CONFIG_FILE=/dev/null "$@"; }
-
-# Without its mark a release is what an interrupted run left; nothing can be running from it.
+# Without its mark a release is what an interrupted run left. One that fails its probe cannot be made worse: what runs from it has
+# what it needs in memory.
 rm -rf "$RELEASE"
 as_user mkdir -p "$(dirname "$RELEASE")"
 quietly as_user "$PYTHON" -m venv "$RELEASE" || fail "$PYTHON could not make a virtual environment in $RELEASE"
@@ -59,7 +72,7 @@ quietly as_user "$RELEASE/bin/pip" install "${options[@]}" --requirement "$REQUI
 # passes over files that are no Python of this version.
 as_user "$RELEASE/bin/python" -m compileall -q -j 0 -x '/tests?/|/geodata/' "$RELEASE/lib" >/dev/null 2>&1 </dev/null || true
 
-quietly as_user "$RELEASE/bin/python" -c "$PROBE" || fail "the new environment in $RELEASE is not what $REQUIREMENTS should have made (see above)"
+quietly probe || fail "the new environment in $RELEASE is not what $REQUIREMENTS should have made (see above)"
 
 sync -f "$RELEASE"
 as_user touch "$RELEASE/.complete"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Notes on the machine what `pulumi destroy` is to do with the data, and says it. What is removed with purge looks there, too.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${PURGE:?no, true or without-backup}" "${PURGE_FILE:?}"
 : "${SERVER_NAME:?}" "${HOME_FOLDER:?}" "${DATABASE?empty, where it is elsewhere}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the machine's package repositories are ones that still exist, and answers as JSON which of the versions that
 # Synapse can be run with they have.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${VAULT_URL?server that has what the mirrors of CentOS gave up; empty for a system whose mirrors are alive}"
 : "${PYTHONS:?command=package}" "${POSTGRESQL_STREAMS:?}" "${NGINX_STREAMS:?}" # in order of preference, separated by blanks

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Asks the database which releases can still work with it. Synapse's own answer comes only once the old one was stopped.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${RELEASE:?}" "${VERSION:?}" "${RUN_AS:?}" "${HOME_FOLDER:?}" "${DATABASE:?how libpq reaches it}"
 

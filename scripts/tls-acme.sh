@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A certificate from an ACME server, asked for when there is none, it is due, or its names changed; then nginx serves it.
 # --force renews what is not due. Run by an update and by a timer.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${CERTBOT:?}" "${DIRECTORY:?}" "${EMAIL:?}" "${NAMES:?space-separated DNS names}" "${WEBROOT:?}" "${DATA:?}"
 : "${CERTIFICATE:?}" "${KEY:?}" "${CA_FILE?authority of the ACME server; empty for those of the world}"
@@ -16,12 +17,19 @@ for name in "${names[@]}"; do options+=(--domain "$name"); done
 [[ ${1:-} != --force ]] || options+=(--force-renewal)
 [[ -z $CA_FILE ]] || export REQUESTS_CA_BUNDLE=$CA_FILE
 
+live=$DATA/live/matrix-homeserver
+served() { cmp -s "$live/fullchain.pem" "$CERTIFICATE" && cmp -s "$live/privkey.pem" "$KEY"; }
+if looking; then
+  served || differs certificate "$CERTIFICATE" "it is not the one that the ACME server gave last"
+  how=$(attributes "$KEY" root:root 0600 2>/dev/null || true)
+  [[ -z $how ]] || differs file "$KEY" "$how"
+  exit 0
+fi
 install -d -m 0700 "$DATA"
 quietly "$CERTBOT" "${options[@]}" ||
   fail "the ACME server $DIRECTORY gave no certificate for ${names[*]} (see above; more in /var/log/matrix-homeserver/letsencrypt.log): let DNS name this machine for each of them and let the world reach its port 80, then run pulumi up again"
 
-live=$DATA/live/matrix-homeserver
-if cmp -s "$live/fullchain.pem" "$CERTIFICATE" && cmp -s "$live/privkey.pem" "$KEY"; then exit 0; fi
+if served; then exit 0; fi
 install -m 0600 "$live/privkey.pem" "$KEY.new"
 install -m 0644 "$live/fullchain.pem" "$CERTIFICATE.new"
 mv -fT "$KEY.new" "$KEY"

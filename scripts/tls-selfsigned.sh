@@ -2,14 +2,17 @@
 # A certificate of this machine's own authority, for a server that the world need not trust yet. Answers with the authority's
 # certificate, which clients must be given. Keys are made here and stay here. Run by an update and by a timer; --force renews
 # what is not due.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${NAMES:?space-separated DNS names, first is the common name}" "${FOLDER:?}" "${CA_DAYS:?}" "${DAYS:?}" "${RENEW_DAYS:?}"
 
-install -d -m 0755 "$FOLDER"
+if ! looking; then install -d -m 0755 "$FOLDER"; fi
+[[ -d $FOLDER ]] || lost "$FOLDER" "the certificate authority is missing, which clients were given"
 cd "$FOLDER"
 read -ra names <<<"$NAMES"
 
 if [[ ! -s ca.crt || ! -s ca.key ]]; then
+  lost "$FOLDER/ca.crt" "it or its key is missing: the authority, which clients were given"
   say "making a certificate authority for ${names[0]}"
   (
     umask 077
@@ -32,6 +35,7 @@ certified() { openssl x509 -in selfsigned.crt -noout -ext subjectAltName | tail 
 good() {
   [[ -s selfsigned.crt && -s selfsigned.key && $(certified) == "${names[*]}" ]] &&
     openssl x509 -in selfsigned.crt -noout -checkend $((RENEW_DAYS * 86400)) >/dev/null &&
+    [[ $(openssl x509 -in selfsigned.crt -noout -pubkey) == "$(openssl pkey -in selfsigned.key -pubout 2>/dev/null)" ]] &&
     openssl verify -CAfile ca.crt selfsigned.crt >/dev/null 2>&1
 }
 make() {
@@ -44,6 +48,19 @@ make() {
   openssl x509 -req -in selfsigned.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$DAYS" -sha256 -extfile selfsigned.ext -out selfsigned.crt.new 2>/dev/null
 }
 
+protect() {
+  chown root:root "$1"
+  chmod 0600 "$1"
+}
+for name in ca.key selfsigned.key; do
+  how=$([[ ! -e $name ]] || attributes "$name" root:root 0600)
+  [[ -z $how ]] || change file "$FOLDER/$name" "$how" protect "$name"
+done
+
+if looking; then
+  good || differs certificate "$FOLDER/selfsigned.crt" "it is missing, about to expire, or not for ${names[*]} by the machine's authority"
+  exit 0
+fi
 if [[ ${1:-} == --force ]] || ! good; then
   say "making a certificate for ${names[*]}"
   trap 'rm -f selfsigned.csr selfsigned.ext' EXIT

@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Something for nginx to start with until an ACME server, which asks nginx, has given a certificate: what was served until
 # now, else one that nobody trusts.
+# With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${NAMES:?space-separated DNS names}" "${FOLDER:?}" "${WEBROOT:?}"
 
+if looking; then
+  [[ -d $WEBROOT ]] || differs folder "$WEBROOT" "it is missing"
+  [[ -s $FOLDER/acme.crt && -s $FOLDER/acme.key ]] || differs certificate "$FOLDER/acme.crt" "it or its key is missing"
+  exit 0
+fi
 install -d -m 0755 "$FOLDER" "$WEBROOT"
 relabel -R "$(dirname "$WEBROOT")"
 cd "$FOLDER"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Asks every worker whether it works, and whether nginx gives clients to those that are for them.
+# Nothing of it can differ later.
 set -euo pipefail
 : "${SERVER_NAME:?}" "${BASE_URL:?}" "${CA_FILE?}" "${WORKERS:?a line each: unit|port|client or nobody}" "${REVISION:?what is deployed; a change is why this runs again}"
 

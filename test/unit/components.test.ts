@@ -475,12 +475,17 @@ describe("Host", () => {
     const deployment = await deployAlone(COMPONENTS.Host);
     expect(shapeOf(deployment)).toEqual({
       "it-facts": "host.sh; undone by remove-paths.sh",
-      "it-repositories": "repositories.sh; after it-facts",
+      "it-claim": "claim.sh; after it-facts",
+      "it-repositories": "repositories.sh; after it-claim, it-facts",
     });
     expect(deployment.get("it").outputs).toEqual({ facts: FACTS });
     expect(told(deployment, "it-facts")).toMatchObject({
       STACK: "p/s",
       SYNAPSE_VERSION: VERSION,
+      STATE: "/etc/matrix-homeserver",
+    });
+    expect(told(deployment, "it-claim")).toEqual({
+      STACK: "p/s",
       STATE: "/etc/matrix-homeserver",
       LIBEXEC: "/usr/local/libexec/matrix-homeserver",
       INSTALL_FILE: readScriptFile("install-file.sh"),
@@ -778,6 +783,21 @@ describe("Redis", () => {
     expect(told(deployment, "it-stream")).toEqual({ MODULE: "redis", STREAMS: "7 6" });
     expect(plain(deployment.get("it-config").inputs.stdin)).toContain(`requirepass ${generated("it-password")}\n`);
   });
+});
+
+test("a service starts anew when a file of its own was put right, and only then", async () => {
+  const revisionAfter = async (component: "Redis" | "SynapseWorker", name: string) => {
+    const deployment = await deployAlone((setting) =>
+      COMPONENTS[component]({ ...setting, host: { ...setting.host, reconcile: { [name]: "now" } } }),
+    );
+    return told(deployment, "it-service-activation").REVISION;
+  };
+  for (const component of ["Redis", "SynapseWorker"] as const) {
+    const untouched = told(await deployAlone(COMPONENTS[component]), "it-service-activation").REVISION;
+    expect(await revisionAfter(component, "other-config")).toBe(untouched);
+    expect(await revisionAfter(component, "it-config")).not.toBe(untouched);
+    expect(await revisionAfter(component, "it-service-unit")).not.toBe(untouched);
+  }
 });
 
 test("a HealthCheck asks the workers when clients are served", async () => {
@@ -1346,6 +1366,22 @@ describe("RemoteScript and RemoteFile", () => {
     });
     const { inputs } = deployment.get("it-s");
     expect(Object.keys(inputs).filter((key) => inputs[key] instanceof Secret)).toEqual(["connection", "stdin"]);
+  });
+
+  it("run again when they are named, or what they follow is, and leave the others as they are", async () => {
+    const deployment = await deployAlone(({ host }) => {
+      const again = { ...host, reconcile: { "it-f": "2026-11-25T02:30:00Z", "it-s": "later", gone: "never" } };
+      const variables = { FILES: "/none" };
+      new RemoteFile("it-f", { host: again, path: "/f", content: "text" }, {});
+      new RemoteFile("it-g", { host: again, path: "/g", content: "text" }, {});
+      new RemoteScript("it-s", { host: again, script: "nginx-remove.sh", variables, follows: ["it-f", "it-g"] }, {});
+      new RemoteScript("it-t", { host: again, script: "nginx-remove.sh", variables, follows: ["it-g"] }, {});
+    });
+    const command = (name: string) => plain(deployment.get(name).inputs.create);
+    expect(command("it-f")).toMatch(/ root:root 0644 \/f # again: it-f 2026-11-25T02:30:00Z$/);
+    expect(command("it-g")).toMatch(/ \/g$/);
+    expect(command("it-s")).toMatch(/ bash -s # again: it-s later # again: it-f 2026-11-25T02:30:00Z$/);
+    expect(command("it-t")).toMatch(/ bash -s$/);
   });
 
   it("quote what goes into a command line", async () => {

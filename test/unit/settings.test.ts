@@ -654,7 +654,12 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, workers, tls, nginx, database, backup, rotate, purge, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, workers, tls, nginx, database, backup, rotate, purge, reconcile, homeserver; take it away with: pulumi config rm frobnicate",
+  ],
+  [
+    "a word of a repair that a shell could take for something else",
+    { reconcile: { "nginx-site": "now; reboot" } },
+    'reconcile.nginx-site must be at most 40 letters, digits and :.+_-, such as the time of the repair (it is "now; reboot"); for example: pulumi config set --path reconcile.nginx-site 2026-11-25T02:30:00Z',
   ],
   [
     "what every object has",

@@ -7,6 +7,7 @@ import { readdirSync } from "node:fs";
 
 import fc from "fast-check";
 
+import { FIXED, LOOKS } from "../../tools/drift";
 import { composeScript, fingerprint, quote, type Variables } from "../../components/shell";
 import { declaredVariables, readScriptFile, SCRIPTS, scriptCall, wordsOf } from "./mocks";
 
@@ -183,6 +184,7 @@ describe("scripts/", () => {
   const files = readdirSync(SCRIPTS);
   /** What they may use without being told. */
   const OF_BASH = ["SECONDS", "PATH", "HOME", "EUID", "RANDOM", "BASH_SOURCE"];
+  const OF_A_LOOK = ["LOOK", "LOOK_WANTED"];
   const OF_OS_RELEASE = ["ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME"];
 
   test.each(files)("%s begins as all do: for bash, with a word about what it is for, and strictly", (file) => {
@@ -203,7 +205,7 @@ describe("scripts/", () => {
     const body = script.replace(/^: "\$\{.*\n/gm, "").replace(/^\s*#.*\n/gm, "");
     const set = [...body.matchAll(/(?:^|[\s;(])([A-Z][A-Z0-9_]*)\+?=/g)].map(([, name]) => name);
     const used = [...body.matchAll(/(?<!\\)\$\{?[#!]?([A-Z][A-Z0-9_]*)/g)].map(([, name = ""]) => name);
-    const known = [...set, ...OF_BASH, ...(script.includes("/etc/os-release") ? OF_OS_RELEASE : [])];
+    const known = [...set, ...OF_BASH, ...OF_A_LOOK, ...(script.includes("/etc/os-release") ? OF_OS_RELEASE : [])];
     const undeclared = [...new Set(used)].filter((name) => !known.includes(name) && !declared.includes(name));
     // What a script is told only so that it runs again has no other use.
     const unused = declared.filter(
@@ -212,6 +214,19 @@ describe("scripts/", () => {
     expect({ undeclared, unused }).toEqual({ undeclared: [], unused: [] });
     expect(declared).toEqual([...new Set(declared)]);
   });
+
+  const others =
+    /^(lib|install-file|look|backup|backup-store|restore|remove-.*|nginx-remove|firewall-close|last-backup-made|remains-kept|purge|postgresql-upgrade)\.sh$/;
+  test.each(files.filter((file) => !others.test(file)))(
+    "%s, which a resource runs, can look at what it made, or says that nothing of it can differ later",
+    (file) => {
+      const marks = [LOOKS, FIXED].filter((mark) => readScriptFile(file).includes(`\n${mark}\n`));
+      expect(marks).toHaveLength(1);
+      // What only looks has to ask whether it should.
+      if (marks[0] === LOOKS)
+        expect(readScriptFile(file)).toMatch(/\b(looking|change|enabled|running|differs|secret_file)\b/);
+    },
+  );
 
   test("a program text says which of them it is", () => {
     for (const file of files.filter((name) => name !== "lib.sh"))
