@@ -80,7 +80,8 @@ export class Host extends pulumi.ComponentResource implements Machine {
       user,
       hostKey: args.hostKey,
       ...(privateKey !== undefined && { privateKey }),
-      // A machine that is still booting refuses or drops connections for a while: about five minutes in all.
+      // A machine that is still booting refuses or drops connections for a while: some five minutes of refusals, or twenty without
+      // an answer.
       dialErrorLimit: 60,
       perDialTimeout: 15,
     });

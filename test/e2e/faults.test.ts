@@ -55,6 +55,12 @@ describe("a change of a setting", () => {
     await deployment.stack.set({ "homeserver.max_upload_size": "61M" });
   });
 
+  it("with the database down", async () => {
+    expect(await saidOf("systemctl stop postgresql", "systemctl start postgresql")).toMatch(
+      /error: the database does not let Synapse in \(its answer is above\): see that PostgreSQL runs .*; nothing was changed, and synapse.service was left alone/,
+    );
+  });
+
   it("with the database's password changed by hand", async () => {
     const byHand = `runuser -u postgres -- psql -qc "ALTER ROLE synapse PASSWORD 'by hand'"`;
     const messages = await saidOf(byHand, "true");
@@ -62,12 +68,6 @@ describe("a change of a setting", () => {
       /password authentication failed[^]*error: the database does not let Synapse in .* set another dbPassword/,
     );
     await deployment.stack.setSecret("dbPassword", "set anew: it's good");
-  });
-
-  it("with the database down", async () => {
-    expect(await saidOf("systemctl stop postgresql", "systemctl start postgresql")).toMatch(
-      /error: the database does not let Synapse in \(its answer is above\): see that PostgreSQL runs .*; nothing was changed, and synapse.service was left alone/,
-    );
   });
 
   it("with Synapse's port taken while it was off", async () => {
@@ -98,6 +98,11 @@ describe("another port for nginx", () => {
     expect(await saidOf(`systemctl stop nginx\n${listen(443)}`, "systemctl stop stranger-443")).toMatch(
       /error: nginx did not start: see 'journalctl -u nginx'; when another program has port 80 or 443/,
     );
+  });
+
+  it("is there with the next update, which starts nginx", async () => {
+    await deployment.stack.up();
+    await proveServing(client);
   });
 });
 
