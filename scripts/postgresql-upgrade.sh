@@ -46,13 +46,13 @@ start_postgresql() {
   systemctl reset-failed postgresql 2>/dev/null || true
   quietly systemctl start postgresql && wait_until 300 as_postgres psql -qAtXc 'SELECT 1'
 }
+# All at once: systemd knows their order, Redis, Synapse and then its workers.
 start_synapse() {
-  local unit
-  while read -r unit; do
-    systemctl reset-failed "$unit" 2>/dev/null || true
-    timeout 300 systemctl start "$unit" >/dev/null 2>&1 || return
-  done <"$WORK/units"
-  [[ ! -s $WORK/units ]] || wait_until 120 curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"
+  local units
+  mapfile -t units <"$WORK/units"
+  ((${#units[@]} > 0)) || return 0
+  systemctl reset-failed "${units[@]}" 2>/dev/null || true
+  timeout 300 systemctl start "${units[@]}" >/dev/null 2>&1 && wait_until 120 curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"
 }
 stop_synapse() {
   local units
