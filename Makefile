@@ -2,13 +2,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
+.PHONY: help new-stack adopt drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 
 new-stack: ## settings for another environment: make new-stack STACK=prod
 	@tools/new-stack.sh "$(STACK)"
+
+adopt: ## take over a homeserver that was built by hand: make adopt STACK=prod
+	@STACK="$(STACK)" CONFIG="$(CONFIG)" tools/adopt.sh
 
 drift: ## what on a stack's machine is not as the stack says, changing nothing: make drift STACK=prod (tools/drift.sh ends with 0: nothing, 2: drift found, 1: could not look)
 	@STACK="$(STACK)" tools/drift.sh

@@ -3,6 +3,7 @@ import * as random from "@pulumi/random";
 
 import { AcmeCertificate } from "./components/AcmeCertificate";
 import { AdminUser } from "./components/AdminUser";
+import { Adoption } from "./components/Adoption";
 import { Backup } from "./components/Backup";
 import { BackupStore } from "./components/BackupStore";
 import { BaseSystem } from "./components/BaseSystem";
@@ -16,6 +17,7 @@ import { Host } from "./components/Host";
 import { LastBackup } from "./components/LastBackup";
 import { lastBackupWarning } from "./components/backupWarning";
 import { nextSteps } from "./components/nextSteps";
+import type { Machine } from "./components/Machine";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
@@ -26,7 +28,7 @@ import { SchemaCheck } from "./components/SchemaCheck";
 import { fingerprint } from "./components/shell";
 import { SynapseVenv } from "./components/SynapseVenv";
 import { SynapseWorker } from "./components/SynapseWorker";
-import { SystemdService } from "./components/SystemdService";
+import { keptSet, SystemdService } from "./components/SystemdService";
 import { SystemUser } from "./components/SystemUser";
 import { PKI, TlsCertificate, WEBROOT } from "./components/TlsCertificate";
 import { WellKnown, wellKnownDocuments } from "./components/WellKnown";
@@ -57,7 +59,7 @@ async function program() {
     reconcile: settings.reconcile,
   });
   const { facts } = machine;
-  const host = new Remains("remains", {
+  const remains = new Remains("remains", {
     host: machine,
     purge: settings.purge,
     serverName,
@@ -68,11 +70,23 @@ async function program() {
   });
 
   const user = new SystemUser("synapse-user", {
-    host,
+    host: remains,
     userName: "synapse",
     home: "/opt/synapse",
     privateFolders: ["media_store", "secrets"],
   });
+  const adoption =
+    settings.adopt &&
+    new Adoption("adoption", {
+      ...settings.adopt,
+      host: remains,
+      user,
+      serverName,
+      becomes: "synapse",
+      healthUrl: `${synapseUrl}/health`,
+      kept: keptSet("synapse"),
+    });
+  const host: Machine = adoption ?? remains;
   const venv = new SynapseVenv("synapse", {
     host,
     user,
@@ -156,6 +170,7 @@ async function program() {
         otherwise: `the database does not let Synapse in (its answer is above): ${database.advice}`,
       },
       healthUrl: `${synapseUrl}/health`,
+      ...(adoption && { takeOver: adoption }),
     },
     { dependsOn: [config, schema, ...(redis ? [redis] : [])] },
   );
@@ -189,6 +204,7 @@ async function program() {
       maxBodySize: nginxSize(settings.homeserver.max_upload_size),
       certificate,
       wellKnown,
+      ...(settings.adopt && { replaces: settings.adopt.nginxFiles }),
     },
     { dependsOn: [venv.packages, ...workerServices] },
   );

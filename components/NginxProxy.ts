@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { BEFORE_ADOPTION } from "./Adoption";
 import type { Machine } from "./Machine";
 import { dependencies } from "./options";
 import { Packages } from "./Packages";
@@ -44,6 +45,8 @@ export interface NginxProxyArgs {
   readonly certificate: TlsCertificate;
   /** What it answers discovery with. */
   readonly wellKnown: WellKnown;
+  /** Files of nginx's that this one replaces; they are moved to another folder. Default: none. */
+  readonly replaces?: readonly string[];
 }
 
 const CONFIG_FILE = "/etc/nginx/conf.d/matrix-homeserver.conf";
@@ -100,7 +103,11 @@ export class NginxProxy extends pulumi.ComponentResource {
       {
         host,
         script: "nginx.sh",
-        variables: { CONFIGURATION: this.revision },
+        variables: {
+          CONFIGURATION: this.revision,
+          REPLACED: (args.replaces ?? []).join("\n"),
+          BEFORE: `${BEFORE_ADOPTION}/nginx`,
+        },
         follows: [site.name, wellKnown.file, ...certificate.files],
         onDelete: { script: "nginx-remove.sh", variables: { FILES: [CONFIG_FILE, wellKnown.snippet].join("\n") } },
       },

@@ -49,8 +49,8 @@ export interface PythonVenvArgs {
     readonly group: string;
     readonly noBinary: string;
   };
-  /** Paths that go on `pulumi destroy`. */
-  readonly removed: readonly string[];
+  /** Folder that goes on `pulumi destroy`, as does the link into it. */
+  readonly removed: string;
   /** Seconds after which the installation is ended. Default: 900. */
   readonly timeoutSeconds?: number;
 }
@@ -111,7 +111,7 @@ export class PythonVenv extends pulumi.ComponentResource {
           INDEX_URL: args.indexUrl ?? "",
           NO_BINARY: build?.noBinary ?? "",
         },
-        onDelete: { script: "remove-paths.sh", variables: { PATHS: args.removed.join("\n") } },
+        onDelete: { script: "remove-releases.sh", variables: { LINK: link, FOLDER: args.removed } },
         ...(args.timeoutSeconds !== undefined && { timeoutSeconds: args.timeoutSeconds }),
       },
       { parent: this, dependsOn: [this.packages, requirements, ...(args.owner ? [args.owner] : [])] },
@@ -132,6 +132,6 @@ export function toolArgs(program: string): Omit<PythonVenvArgs, "host" | "python
     link: `${folder}/env`,
     inUseAtOnce: true,
     requirements: `${folder}/requirements.txt`,
-    removed: [folder],
+    removed: folder,
   };
 }

@@ -59,7 +59,7 @@ export class SynapseVenv extends PythonVenv {
             noBinary: "psycopg2,pillow",
           },
         }),
-        removed: [link, folder],
+        removed: folder,
         timeoutSeconds: 3600,
       },
       opts,

@@ -51,6 +51,16 @@ export interface SystemdServiceArgs {
   readonly healthUrl: string;
   /** How long a start may take, in seconds. Default: 120. */
   readonly startSeconds?: number;
+  /** A server of other origin that this one takes the place of. Default: none. */
+  readonly takeOver?: TakeOver;
+}
+
+/** How a server of other origin is taken over. */
+export interface TakeOver {
+  /** Program on the machine that makes it one that can be put back, before it is replaced; it may take hours. */
+  readonly program: string;
+  /** The unit that it runs as, with `.service`. */
+  readonly unit: string;
 }
 
 /**
@@ -97,7 +107,7 @@ export class SystemdService extends pulumi.ComponentResource {
       .all([args.release, args.restartOn, ...files.map(({ source }) => source.content)])
       .apply((parts) => fingerprint(...parts));
 
-    const kept = `${DATA}/last-good-${unit}`;
+    const kept = keptSet(unit);
     new RemoteScript(
       `${name}-activation`,
       {
@@ -116,6 +126,8 @@ export class SystemdService extends pulumi.ComponentResource {
           RUN_AS: user.userName,
           NEEDS: args.needs?.command ?? "",
           OTHERWISE: args.needs?.otherwise ?? "",
+          TAKE_OVER: args.takeOver?.program ?? "",
+          TAKE_OVER_FROM: args.takeOver?.unit ?? "",
         },
         onDelete: {
           script: "remove-service.sh",
@@ -124,12 +136,18 @@ export class SystemdService extends pulumi.ComponentResource {
             PATHS: [...files.map(({ path }) => path), kept, `${kept}.unproven`].join("\n"),
           },
         },
+        ...(args.takeOver !== undefined && { timeoutSeconds: 86_400 }),
       },
       { parent: this, dependsOn: [...dependencies(opts), ...files.map(({ source }) => source)] },
     );
 
     this.registerOutputs({ revision: this.revision });
   }
+}
+
+/** Folder on the machine for what a unit ran with when it answered last. */
+export function keptSet(unit: string): string {
+  return `${DATA}/last-good-${unit}`;
 }
 
 /** A line of what scripts/activate-service.sh reads. */

@@ -287,6 +287,33 @@ const s3 = z.strictObject({
   }),
 });
 
+const unitName = matching(/^[\w@.:-]+$/, "must be the name of a systemd unit, without .service");
+const hostPath = matching(
+  /^(?!.*\/\.{0,2}(\/|$))\/[\w@+:,. /-]+$/,
+  "must be an absolute path of letters, digits, blanks and @+:,.-_ only",
+);
+const adopt = z.strictObject({
+  unit: documented(unitName, { description: "Its systemd unit, without .service.", example: "matrix-synapse" }),
+  environment: documented(hostPath, {
+    description: "The folder of its Python virtual environment.",
+    example: "/opt/synapse/env",
+  }),
+  signingKey: documented(hostPath, {
+    description: "The file of its signing key.",
+    example: "/opt/synapse/example.com.signing.key",
+  }),
+  mediaStore: documented(hostPath, { description: "The folder of its media.", example: "/opt/synapse/media_store" }),
+  sqlite: documented(hostPath.optional(), {
+    description: "Its database, where that is a file of SQLite: it is copied into PostgreSQL, and kept.",
+    example: "/opt/synapse/homeserver.db",
+    fallback: "its database is PostgreSQL's",
+  }),
+  nginxFiles: documented(z.array(hostPath).default([]), {
+    description: "The files with its sites in nginx, which the program's own replace.",
+    command: "pulumi config set --path 'adopt.nginxFiles[0]' /etc/nginx/conf.d/matrix.conf",
+  }),
+});
+
 const backup = z.strictObject({
   recipient: documented(text(publicKeyProblem), {
     description:
@@ -396,6 +423,11 @@ export const settingsSchema = z.strictObject({
   database: documented(database.optional(), {
     description: "A PostgreSQL server elsewhere (14 or newer).",
     fallback: "PostgreSQL on the machine itself",
+  }),
+  adopt: documented(adopt.optional(), {
+    description:
+      "A server that was built by hand on the machine, to be taken over; `make adopt` finds it out. See docs/adopt.md.",
+    fallback: "nothing is taken over",
   }),
   backup: documented(backup.optional(), {
     description: "Encrypted backups, made by the machine itself. See docs/backup.md.",

@@ -7,6 +7,7 @@ set -euo pipefail
 : "${RESTART_ON?what else the service reads at its start, as a name that changes with it}" "${REVISION:?of all of this}"
 : "${HEALTH_URL:?}" "${START_SECONDS:?}" "${KEEP:?folder for the set that answered last}"
 : "${RUN_AS:?}" "${NEEDS?shell command, as that account, without whose success it cannot start}" "${OTHERWISE?the sentence when that fails}"
+: "${TAKE_OVER?program that makes a server of other origin one that this can put back; empty where there is none}" "${TAKE_OVER_FROM?its unit}"
 
 # Stands from before the first change until the service was seen to work again: what was cut off in between is done over.
 UNPROVEN=$KEEP.unproven
@@ -62,11 +63,15 @@ has_kept() { [[ -e $KEEP/link-target && -e $(cat "$KEEP/link-target") ]]; }
 put_all_back() { each_file put_back && point_link "$(cat "$KEEP/link-target")"; }
 
 answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
-# Who else has the port that the service needs, if anybody has.
+# Who else has the port that the service needs, if anybody has. Whoever is taken over gives it up.
 stranger() {
-  local port=${HEALTH_URL##*:} holder
+  local port=${HEALTH_URL##*:} holder unit
   holder=$(ss -Hltnp "sport = :${port%%/*}" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\),.*/\1 \2/p' | head -n 1)
-  [[ -z $holder ]] || grep -qsF "/$UNIT" "/proc/${holder#* }/cgroup" || printf '%s (process %s) has port %s' "${holder% *}" "${holder#* }" "${port%%/*}"
+  [[ -n $holder ]] || return 0
+  for unit in "$UNIT" ${TAKE_OVER_FROM:+"$TAKE_OVER_FROM"}; do
+    ! grep -qsF "/$unit" "/proc/${holder#* }/cgroup" || return 0
+  done
+  printf '%s (process %s) has port %s' "${holder% *}" "${holder#* }" "${port%%/*}"
 }
 # What went wrong, as the end of a sentence.
 restart() {
@@ -106,8 +111,10 @@ if [[ $needed == restart ]]; then
   [[ -z $other ]] || fail "another program, $other, which $UNIT needs: stop it, then run pulumi up again; nothing was changed"
 fi
 [[ $needed == nothing ]] || touch "$UNPROVEN"
+[[ -z $TAKE_OVER || $needed != restart ]] || "$TAKE_OVER" "$LINK_TARGET" || fail "the server that was there before could not be taken over (see above): put that right, then run pulumi up again"
 { each_file put && point_link "$LINK_TARGET"; } || {
-  if has_kept; then put_all_back || true; fi
+  # One that was just taken over does not run.
+  if has_kept; then { put_all_back && { answers || restart; }; } || true; fi
   fail "the files of $UNIT could not be put in place (see above); it goes on with what it started with"
 }
 enabled "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"

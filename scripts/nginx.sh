@@ -3,8 +3,28 @@
 # With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
 : "${CONFIGURATION:?what the configuration and certificates are now; a change is why this runs again}"
+: "${REPLACED?files that this configuration replaces, one a line}" "${BEFORE:?folder that they go to}"
 
-looking || quietly nginx -t || fail "nginx refuses its configuration (see above); the running one was left alone"
+moved=()
+move_replaced() {
+  local file
+  while read -r file; do
+    [[ -e $file ]] || continue
+    install -d -m 0700 "$BEFORE"
+    mv -f "$file" "$BEFORE/"
+    moved+=("$file")
+  done <<<"$REPLACED"
+}
+move_back() {
+  local file
+  for file in "${moved[@]}"; do mv -f "$BEFORE/$(basename "$file")" "$file"; done
+}
+
+looking || move_replaced
+looking || quietly nginx -t || {
+  move_back
+  fail "nginx refuses its configuration (see above); the running one was left alone"
+}
 enabled nginx
 if looking; then
   running nginx

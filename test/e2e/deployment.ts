@@ -40,7 +40,7 @@ export class Deployment {
 
   /** What the last update put out. */
   async outputs(): Promise<Outputs> {
-    return outputs.parse(await this.stack.outputs());
+    return await outputsOf(this.stack);
   }
 
   /** A client of the administrator's, who is not logged in yet. */
@@ -70,6 +70,11 @@ export class Deployment {
     await this.host.remove();
     await this.stack.remove();
   }
+}
+
+/** What the last update of a stack put out. */
+export async function outputsOf(stack: Stack): Promise<Outputs> {
+  return outputs.parse(await stack.outputs());
 }
 
 /** A stack with the settings that a first deployment needs, and nothing else. */

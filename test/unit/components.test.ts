@@ -11,6 +11,7 @@ import { parse } from "yaml";
 
 import { AcmeCertificate } from "../../components/AcmeCertificate";
 import { AdminUser } from "../../components/AdminUser";
+import { Adoption } from "../../components/Adoption";
 import { Backup } from "../../components/Backup";
 import { BackupStore } from "../../components/BackupStore";
 import { BaseSystem } from "../../components/BaseSystem";
@@ -85,10 +86,11 @@ const tool = (name: string, program: string, after: string) => ({
   [name]: "PythonVenv",
   [`${name}-packages`]: `packages.sh; after ${after}`,
   [`${name}-requirements`]: `file /usr/local/lib/matrix-homeserver/${program}/requirements.txt root:root 0644; after ${after}; undone by rm -f /usr/local/lib/matrix-homeserver/${program}/requirements.txt`,
-  [`${name}-install`]: `python-venv.sh; after ${name}-packages, ${name}-requirements, ready; undone by remove-paths.sh`,
+  [`${name}-install`]: `python-venv.sh; after ${name}-packages, ${name}-requirements, ready; undone by remove-releases.sh`,
 });
 const toolNames = (name: string) => [`${name}-install`, `${name}-packages`, `${name}-requirements`].join(", ");
 
+const TIMED = { CONFIGURATION: "it's", REPLACED: "", BEFORE: "/before" };
 const ACME = { mode: "acme", email: "a@example.com", directory: "https://acme.example/" } as const;
 
 /** What a component is made with. */
@@ -188,7 +190,7 @@ const COMPONENTS = {
   TimedProgram: ({ host, opts }) =>
     new TimedProgram(
       "it",
-      { host, unit: "unit", description: "A program", script: "nginx.sh", variables: { CONFIGURATION: "it's" } },
+      { host, unit: "unit", description: "A program", script: "nginx.sh", variables: TIMED },
       opts,
     ),
   BackupStore: ({ host, fact, opts }) =>
@@ -290,6 +292,23 @@ const COMPONENTS = {
       {
         ...{ host, user, mainUnit: "synapse", link: "/opt/synapse/env", config: "/opt/synapse/homeserver.yaml" },
         worker: { name: "generic1", kind: "generic", port: 8101, resources: ["client", "federation"] },
+      },
+      opts,
+    ),
+  Adoption: ({ host, user, opts }) =>
+    new Adoption(
+      "it",
+      {
+        host,
+        user,
+        serverName: "example.com",
+        unit: "matrix-synapse",
+        environment: "/opt/synapse/env",
+        signingKey: "/opt/synapse/example.com.signing.key",
+        mediaStore: "/opt/synapse/media_store",
+        becomes: "synapse",
+        healthUrl: "http://127.0.0.1:8008/health",
+        kept: "/kept",
       },
       opts,
     ),
@@ -589,7 +608,8 @@ describe("PostgresDb", () => {
 });
 
 describe("SynapseVenv", () => {
-  const install = "python-venv.sh; after it-packages, it-requirements, ready, user-account; undone by remove-paths.sh";
+  const install =
+    "python-venv.sh; after it-packages, it-requirements, ready, user-account; undone by remove-releases.sh";
 
   it("is packages, a lock and an environment named after both", async () => {
     const deployment = await deployAlone(COMPONENTS.SynapseVenv);
@@ -855,6 +875,49 @@ test("a SchemaCheck is one look at the database, as Synapse will log in to it", 
   expect(deployment.get("it").outputs).toEqual({});
 });
 
+describe("Adoption", () => {
+  const after = "/usr/local/libexec/matrix-homeserver/adopt";
+
+  it("prepares the machine, and leaves a program there for the moment of the switch; what follows waits for both", async () => {
+    let adoption: Adoption | undefined;
+    const deployment = await deployAlone((setting) => {
+      adoption = COMPONENTS.Adoption(setting);
+    });
+    expect(shapeOf(deployment)).toEqual({
+      "it-prepare": "adopt-prepare.sh; after ready, user-account",
+      "it-program": `file ${after} root:root 0755; after it-prepare, ready; undone by rm -f ${after}`,
+    });
+    expect(adoption?.program).toBe(after);
+    const program = plain(deployment.get("it-program").inputs.stdin);
+    expect(program).toContain(
+      "\nOLD_UNIT=matrix-synapse.service\nSQLITE=''\nSTAGED=/var/lib/matrix-homeserver/staged\n",
+    );
+  });
+
+  it("moves an environment that is in the way of the link, and leaves another where it is", async () => {
+    const adopted = async (environment: string) => {
+      const deployment = await deployAlone(
+        ({ host, user }) =>
+          new Adoption("it", {
+            host,
+            user,
+            environment,
+            serverName: "example.com",
+            unit: "synapse",
+            signingKey: "/key",
+            mediaStore: "/media",
+            becomes: "synapse",
+            healthUrl: "http://127.0.0.1/health",
+            kept: "/kept",
+          }),
+      );
+      return told(deployment, "it-prepare").ADOPTED;
+    };
+    expect(await adopted("/opt/synapse/env")).toBe("/opt/synapse/adopted-env");
+    expect(await adopted("/srv/venv")).toBe("/srv/venv");
+  });
+});
+
 describe("SystemdService", () => {
   it("is a unit that lies ready, and what puts all files in place at once", async () => {
     let files: RemoteFile[] = [];
@@ -905,6 +968,8 @@ describe("SystemdService", () => {
       RUN_AS: "synapse",
       NEEDS: "test -e /needed",
       OTHERWISE: "it is not there: make it",
+      TAKE_OVER: "",
+      TAKE_OVER_FROM: "",
     });
     expect(scriptCalls(deployment.get("it-activation"))[1]?.variables.PATHS?.split("\n")).toEqual([
       "/etc/systemd/system/unit.service",
@@ -1015,9 +1080,7 @@ describe("TimedProgram", () => {
   it("is a program that can be run by itself, and a timer that is stopped before it goes", async () => {
     const deployment = await deployAlone(COMPONENTS.TimedProgram);
     expect({ it: "TimedProgram", ...shapeOf(deployment) }).toEqual(timed("it", "unit", "ready"));
-    expect(scriptCalls(deployment.get("it-program"))).toEqual([
-      { file: "nginx.sh", variables: { CONFIGURATION: "it's" } },
-    ]);
+    expect(scriptCalls(deployment.get("it-program"))).toEqual([{ file: "nginx.sh", variables: TIMED }]);
     expect(plain(deployment.get("it-program").inputs.stdin)).toMatch(/^#!\/usr\/bin\/env bash\n/);
     expect(scriptCalls(deployment.get("it-activation"))).toEqual([
       { file: "timer.sh", variables: { UNIT: "unit.timer", TIMES: "daily; 6h" } },

@@ -654,7 +654,7 @@ const BAD: readonly (readonly [what: string, change: Stack, ...problems: string[
   [
     "nothing like a setting",
     { frobnicate: "x" },
-    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, workers, tls, nginx, database, backup, rotate, purge, reconcile, homeserver; take it away with: pulumi config rm frobnicate",
+    "frobnicate is not a setting; there are serverName, domains, dbPassword, host, admin, synapse, workers, tls, nginx, database, adopt, backup, rotate, purge, reconcile, homeserver; take it away with: pulumi config rm frobnicate",
   ],
   [
     "a word of a repair that a shell could take for something else",
@@ -1137,6 +1137,37 @@ describe("workers", () => {
         "workers are 4 processes, which take some 520 MB of memory when they start, besides Synapse's own, and more in use: the machine has to have it",
       ],
     });
+  });
+});
+
+describe("adopt", () => {
+  const adopt = {
+    unit: "matrix-synapse",
+    environment: "/opt/synapse/env",
+    signingKey: "/opt/synapse/example.com.signing.key",
+    mediaStore: "/opt/synapse/media_store",
+  };
+
+  it("is nothing unless it is set, and whole then", () => {
+    expect(settingsOf(minimal).adopt).toBeUndefined();
+    expect(settingsOf({ ...minimal, adopt }).adopt).toEqual({ ...adopt, nginxFiles: [] });
+    expect(problemsOf({ ...minimal, adopt: { ...adopt, unit: undefined } })).toEqual([
+      "adopt.unit is missing (its systemd unit, without .service); for example: pulumi config set --path adopt.unit matrix-synapse",
+    ]);
+  });
+
+  it.each([
+    ["unit", "a b", "must be the name of a systemd unit, without .service"],
+    ["environment", "env", "must be an absolute path"],
+    ["signingKey", "/opt/../key", "must be an absolute path"],
+    ["mediaStore", "/media/", "must be an absolute path"],
+    ["sqlite", "homeserver.db", "must be an absolute path"],
+    ["nginxFiles", ["conf.d/matrix.conf"], "must be an absolute path"],
+  ])("refuses %s %s", (name, value, sentence) => {
+    const [problem, ...more] = problemsOf({ ...minimal, adopt: { ...adopt, [name]: value } });
+    expect(more).toEqual([]);
+    expect(problem).toContain(`adopt.${name}`);
+    expect(problem).toContain(sentence);
   });
 });
 

@@ -216,7 +216,7 @@ describe("scripts/", () => {
   });
 
   const others =
-    /^(lib|install-file|look|backup|backup-store|restore|remove-.*|nginx-remove|firewall-close|last-backup-made|remains-kept|purge|postgresql-upgrade)\.sh$/;
+    /^(lib|install-file|adopt|adopt-read|look|backup|backup-store|restore|remove-.*|nginx-remove|firewall-close|last-backup-made|remains-kept|purge|postgresql-upgrade)\.sh$/;
   test.each(files.filter((file) => !others.test(file)))(
     "%s, which a resource runs, can look at what it made, or says that nothing of it can differ later",
     (file) => {
