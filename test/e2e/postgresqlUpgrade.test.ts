@@ -1,6 +1,6 @@
 /*
  * Another major version of PostgreSQL: an old Synapse on an old PostgreSQL, whose data are brought to a newer one by the command for
- * it, and which a new Synapse then takes over. Then what comes before a purge: how it is announced, taken back, and refused.
+ * it, and which a new Synapse then takes over. In the end all of it is removed for good.
  */
 import { randomBytes } from "node:crypto";
 
@@ -18,6 +18,7 @@ const MEDIA = randomBytes(1_000_000);
 const WORK = "/var/lib/matrix-homeserver/postgresql-upgrade";
 const KEPT = "/var/lib/pgsql/data-13.before-matrix-homeserver";
 const BACKUPS = "/var/backups/matrix-homeserver";
+const UNITS = "synapse synapse-generic1 synapse-redis";
 
 let deployment: Deployment;
 let operator: Operator;
@@ -174,6 +175,36 @@ describe("pulumi destroy with purge", () => {
     const messages = await failureOf(deployment.stack.destroy());
     await deployment.host.run(`rm ${BACKUPS}; mv ${BACKUPS}.away ${BACKUPS}`);
     expect(messages).toContain("error: the last backup could not be made (see above), so nothing was removed");
+    // What runs beside Synapse is started with it, and a moment later.
+    await deployment.host.run(
+      `for i in {1..300}; do [[ $(systemctl is-active ${UNITS} | sort -u) != active ]] || exit 0; sleep 0.2; done; exit 1`,
+    );
     await expectEverything();
+  });
+
+  it("removes every trace of the data but the backups, the last one with what was written last", async () => {
+    const { host, stack, serverName } = deployment;
+    await client.send("the last words");
+    const rows = await host.sql("SELECT count(*) FROM events");
+    await stack.destroy();
+    expect(
+      await host.run(
+        "ls -d /opt/synapse /var/lib/matrix-homeserver /etc/matrix-homeserver /etc/pki/matrix-homeserver /var/lib/pgsql/data-* 2>/dev/null || true; ls -A /var/lib/pgsql/data; getent passwd synapse || true; getent group synapse || true",
+      ),
+    ).toBe("");
+    expect((await host.attempt("systemctl is-active postgresql")).code).not.toBe(0);
+
+    const backups = (await host.run(`ls ${BACKUPS}`)).split("\n");
+    expect(backups).toHaveLength(2);
+    const { stdout } = await host.login(`sudo -n base64 ${BACKUPS}/${backups.at(-1) ?? ""}`);
+    const file = await operator.save("last.tar.gpg", Buffer.from(stdout, "base64"));
+    await operator.bash(`gpg --quiet --decrypt ${file} | tar -x`);
+    expect((await operator.bash("sed -n s/^server_name=//p manifest")).trim()).toBe(serverName);
+    const dump = await operator.bash("base64 database.dump");
+    const { stdout: events } = await host.login(
+      "base64 -d | pg_restore --data-only --table=events --file=- | sed -n '/^COPY /,/^\\\\\\.$/p'",
+      dump,
+    );
+    expect(events.trim().split("\n").length - 2).toBe(Number(rows));
   });
 });
