@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { DATA, type Machine } from "./Machine";
+import { DATA } from "./Machine";
 import { dependencies } from "./options";
-import { PythonVenv, toolArgs } from "./PythonVenv";
+import { type PythonOnHost, PythonVenv, toolArgs } from "./PythonVenv";
 import { RemoteScript } from "./RemoteScript";
 import { fingerprint } from "./shell";
 import { TimedProgram } from "./TimedProgram";
@@ -12,20 +12,13 @@ import type { TlsCertificate } from "./TlsCertificate";
 const ACME = `${DATA}/acme`;
 
 /** Arguments of {@link AcmeCertificate}. */
-export interface AcmeCertificateArgs {
-  /** The machine. */
-  readonly host: Machine;
+export interface AcmeCertificateArgs extends PythonOnHost {
   /** The files that nginx serves with; with ACME as their source. */
   readonly certificate: TlsCertificate;
   /** Who hears of trouble. */
   readonly email: string;
   /** URL of the ACME server's directory. */
   readonly directory: string;
-  /** The Python command that runs certbot, and its package. */
-  readonly python: pulumi.Input<string>;
-  readonly pythonPackage: pulumi.Input<string>;
-  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
-  readonly indexUrl?: string;
 }
 
 /**
@@ -36,16 +29,10 @@ export class AcmeCertificate extends pulumi.ComponentResource {
   constructor(name: string, args: AcmeCertificateArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:AcmeCertificate", name, {}, opts);
     const { host, certificate, directory } = args;
-    const certbot = new PythonVenv(
-      `${name}-certbot`,
-      {
-        ...toolArgs("certbot"),
-        ...{ host, python: args.python, pythonPackage: args.pythonPackage },
-        probe: "import certbot.main",
-        ...(args.indexUrl !== undefined && { indexUrl: args.indexUrl }),
-      },
-      { parent: this, dependsOn: dependencies(opts) },
-    );
+    const certbot = new PythonVenv(`${name}-certbot`, toolArgs("certbot", "import certbot.main", args), {
+      parent: this,
+      dependsOn: dependencies(opts),
+    });
 
     const script = "tls-acme.sh";
     const description = "Renewal of the homeserver's TLS certificate";

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { LIBEXEC, type Machine, STATE } from "./Machine";
+import { LIBEXEC, STATE } from "./Machine";
 import { dependencies } from "./options";
-import { PythonVenv, toolArgs } from "./PythonVenv";
+import { type PythonOnHost, PythonVenv, toolArgs } from "./PythonVenv";
 import { RemoteFile } from "./RemoteFile";
 import { programText } from "./RemoteScript";
 import { quote } from "./shell";
@@ -27,18 +27,11 @@ export interface S3Store {
 }
 
 /** Arguments of {@link BackupStore}. */
-export interface BackupStoreArgs {
-  /** The machine whose backups are copied. */
-  readonly host: Machine;
+export interface BackupStoreArgs extends PythonOnHost {
   /** The name in user ids, with which the names of the backups begin. */
   readonly serverName: string;
   /** Where they go. */
   readonly store: S3Store;
-  /** The Python command that runs s3cmd, and its package. */
-  readonly python: pulumi.Input<string>;
-  readonly pythonPackage: pulumi.Input<string>;
-  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
-  readonly indexUrl?: string;
 }
 
 /**
@@ -57,16 +50,7 @@ export class BackupStore extends pulumi.ComponentResource {
     const configuration = `${STATE}/backup-store.cfg`;
     this.program = `${LIBEXEC}/backup-store`;
 
-    const s3cmd = new PythonVenv(
-      `${name}-s3cmd`,
-      {
-        ...toolArgs("s3cmd"),
-        ...{ host, python: args.python, pythonPackage: args.pythonPackage },
-        probe: "import S3.S3",
-        ...(args.indexUrl !== undefined && { indexUrl: args.indexUrl }),
-      },
-      first,
-    );
+    const s3cmd = new PythonVenv(`${name}-s3cmd`, toolArgs("s3cmd", "import S3.S3", args), first);
     const program = new RemoteFile(
       `${name}-program`,
       {

@@ -16,10 +16,19 @@ export const LOCKS = join(__dirname, "..", "requirements");
 /** Folder on the host for programs that are no part of Synapse. */
 const HOME = "/usr/local/lib/matrix-homeserver";
 
-/** Arguments of {@link PythonVenv}. */
-export interface PythonVenvArgs {
-  /** Where it is installed. */
+/** Where a Python program is installed, and what with. */
+export interface PythonOnHost {
+  /** The machine. */
   readonly host: Machine;
+  /** The Python command that runs it, for example `python3.12`, and the package that has it. */
+  readonly python: pulumi.Input<string>;
+  readonly pythonPackage: pulumi.Input<string>;
+  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
+  readonly indexUrl?: string;
+}
+
+/** Arguments of {@link PythonVenv}. */
+export interface PythonVenvArgs extends PythonOnHost {
   /** What a person calls it: `certbot`. */
   readonly title: string;
   /** Every package by its version and the hashes of its files, as pip reads it. */
@@ -36,13 +45,8 @@ export interface PythonVenvArgs {
   readonly inUseAtOnce: boolean;
   /** Path of the lock on the host. */
   readonly requirements: string;
-  /** The Python command, for example `python3.12`, and the package that has it. */
-  readonly python: pulumi.Input<string>;
-  readonly pythonPackage: pulumi.Input<string>;
   /** The account that owns it. Default: root. */
   readonly owner?: SystemUser;
-  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
-  readonly indexUrl?: string;
   /** What is compiled on the machine, and what that takes by dnf's names. Default: nothing, all comes as wheels. */
   readonly build?: {
     readonly packages: readonly pulumi.Input<string>[];
@@ -122,9 +126,15 @@ export class PythonVenv extends pulumi.ComponentResource {
 }
 
 /** A program of root's that requirements/ has a lock for, in a folder of its own. */
-export function toolArgs(program: string): Omit<PythonVenvArgs, "host" | "python" | "pythonPackage" | "probe"> {
+export function toolArgs(
+  program: string,
+  probe: string,
+  { host, python, pythonPackage, indexUrl }: PythonOnHost,
+): PythonVenvArgs {
   const folder = `${HOME}/${program}`;
   return {
+    ...{ host, python, pythonPackage, probe },
+    ...(indexUrl !== undefined && { indexUrl }),
     title: program,
     lock: readFileSync(join(LOCKS, `${program}.txt`), "utf8"),
     folder: `${folder}/releases`,

@@ -3,8 +3,8 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { DATA, type Machine } from "./Machine";
-import { LOCKS, PythonVenv } from "./PythonVenv";
+import { DATA } from "./Machine";
+import { LOCKS, type PythonOnHost, PythonVenv } from "./PythonVenv";
 import type { SystemUser } from "./SystemUser";
 
 /** What building Synapse's dependencies on the host takes, by EL8's names. */
@@ -14,19 +14,11 @@ const BUILD_PACKAGES = [
 ];
 
 /** Arguments of {@link SynapseVenv}. */
-export interface SynapseVenvArgs {
-  /** The machine that Synapse runs on. */
-  readonly host: Machine;
+export interface SynapseVenvArgs extends PythonOnHost {
   /** The account that owns it. */
   readonly user: SystemUser;
   /** Release of Synapse; requirements/ must hold its lock. */
   readonly version: string;
-  /** The Python command, for example `python3.12`. */
-  readonly python: pulumi.Input<string>;
-  /** The package that has it. */
-  readonly pythonPackage: pulumi.Input<string>;
-  /** Package index (PEP 503) for a machine that does not reach the public one. Default: the public one. */
-  readonly indexUrl?: string;
   /** Compile what has C code in it on the machine instead of taking its authors' wheels. Default: false. */
   readonly buildFromSource?: boolean;
 }

@@ -118,7 +118,7 @@ const COMPONENTS = {
   PythonVenv: ({ host, fact, opts }) =>
     new PythonVenv(
       "it",
-      { ...toolArgs("s3cmd"), host, probe: "import S3", python: fact("python3.12"), pythonPackage: fact("python3.12") },
+      toolArgs("s3cmd", "import S3", { host, python: fact("python3.12"), pythonPackage: fact("python3.12") }),
       opts,
     ),
   SynapseVenv: ({ host, user, fact, opts }) =>
