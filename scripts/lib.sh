@@ -96,11 +96,13 @@ running() { systemctl is-active -q "$1" || change service "$1" "it is not runnin
 
 # Most tools' chatter interests nobody until they fail.
 quietly() {
-  local output
-  if ! output=$("$@" 2>&1 </dev/null); then
-    show_failure "$output"
-    return 1
-  fi
+  local output status=0
+  output=$("$@" 2>&1 </dev/null) || status=$?
+  ((status != 0)) || return 0
+  show_failure "$output"
+  # A tool that is killed has no words of its own.
+  ((status != 137)) || say "it was killed: when the machine ran out of memory, 'journalctl -k' on it says so"
+  return 1
 }
 
 # begin_step NAME: for what an update runs, one at a time. It goes on to its end also when the update was cut off and nobody

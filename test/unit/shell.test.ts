@@ -136,13 +136,16 @@ describe("composeScript", () => {
         "say progress",
         "quietly echo nothing",
         "quietly bash -c 'echo the reason; exit 3' || echo refused",
+        "quietly bash -c 'kill -KILL $$' || echo refused",
         "wait_until 1 true && echo waited",
         "wait_until 0 false || echo gave up",
         "pgpass_field 'a:b\\c'",
       ].join("\n") + "\n",
     );
-    expect({ status, stdout }).toEqual({ status: 0, stdout: "refused\nwaited\ngave up\na\\:b\\\\c" });
-    expect(stderr).toBe("progress\nthe reason\n");
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "refused\nrefused\nwaited\ngave up\na\\:b\\\\c" });
+    expect(stderr).toBe(
+      "progress\nthe reason\n\nit was killed: when the machine ran out of memory, 'journalctl -k' on it says so\n",
+    );
   });
 
   test("works as an argument as well, which is how resources are removed", () => {
