@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack adopt drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e check format docs lock bench
+.PHONY: help new-stack adopt drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e test-slow check format docs lock bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -43,6 +43,9 @@ test-unit: ## the tests that need no host
 
 test-e2e: ## the tests that deploy to lab hosts
 	@test/run.sh e2e
+
+test-slow: ## updates of lab hosts that are cut off wherever they are
+	@test/run.sh slow
 
 bench: ## measured comparisons, with WHAT= one of them: make bench WHAT=first-deployment ROUNDS=3
 	@ROUNDS="$(or $(ROUNDS),3)" bench/run.sh "$(WHAT)"

@@ -16,5 +16,7 @@ module.exports = {
   projects: [
     { ...common, displayName: "unit", testMatch: ["<rootDir>/test/unit/**/*.test.ts"] },
     { ...common, displayName: "e2e", testMatch: ["<rootDir>/test/e2e/**/*.test.ts"] },
+    // What takes too long to be run with every change: on lab hosts, too.
+    { ...common, displayName: "slow", testMatch: ["<rootDir>/test/slow/**/*.test.ts"] },
   ],
 };

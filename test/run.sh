@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh unit|e2e...: runs the tests, and ends with one line that says how many passed and how many failed. Of `unit`, the checks
+# run.sh unit|e2e|slow...: runs the tests, and ends with one line that says how many passed, failed and were skipped. Of `unit`, the checks
 # of `make check` count as one. Fails when anything did, or could not be run.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,7 +17,7 @@ main() {
   local part
   for part in "$@"; do
     case $part in
-      unit | e2e) ;;
+      unit | e2e | slow) ;;
       *) usage ;;
     esac
   done
@@ -30,13 +30,14 @@ main() {
   else
     # In this order, whatever the order that they were asked for in: what takes seconds goes first.
     if [[ " $* " == *" unit "* ]]; then test_unit; fi
-    if [[ " $* " == *" e2e "* ]]; then test_e2e; fi
+    if [[ " $* " == *" e2e "* ]]; then test_on_hosts e2e; fi
+    if [[ " $* " == *" slow "* ]]; then test_on_hosts slow; fi
   fi
   [ "$failed" = 0 ]
 }
 
 usage() {
-  printf 'usage: test/run.sh unit|e2e...\n' >&2
+  printf 'usage: test/run.sh unit|e2e|slow...\n' >&2
   exit 2
 }
 
@@ -53,23 +54,24 @@ test_unit() {
   jest unit
 }
 
-test_e2e() {
+# test_on_hosts e2e|slow
+test_on_hosts() {
   if ! can_boot_hosts; then
-    say "the tests that deploy to lab hosts were not run: they need root on Linux; run 'sudo -E env PATH=\"\$PATH\" make test-e2e'."
+    say "the tests that deploy to lab hosts were not run: they need root on Linux; run 'sudo -E env PATH=\"\$PATH\" make test-$1'."
     failed=$((failed + 1))
     return
   fi
   # What an operator opens a backup with.
   need_tools gpg=gnupg
-  say "running the tests that deploy to lab hosts..."
+  say "running the tests of $1, which deploy to lab hosts..."
   # Two at once: most of a deployment is waiting.
-  jest e2e --maxWorkers=2
+  jest "$1" --maxWorkers=2
 }
 
 # jest PROJECT OPTION...: adds its numbers to ours.
 jest() {
   local result=$E2E_TMP/$1.json numbers group=alone
-  if [ "$1" = e2e ]; then group=grouped; fi
+  if [ "$1" != unit ]; then group=grouped; fi
   run_apart "$group" node_modules/.bin/jest --ci --selectProjects "$1" "${@:2}" --json --outputFile="$result" >&2
   # A file that could not even be read counts as one failed test.
   numbers=$(node -p 'const r = require(process.argv[1]);
@@ -85,7 +87,7 @@ clean_up() {
   local status=$?
   [ -z "${running:-}" ] || failed=$((failed + 1))
   end_run || status=1
-  printf '%d passed, %d failed%s\n' "$passed" "$failed" "$([ "$skipped" = 0 ] || printf ', %d skipped' "$skipped")"
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
   exit "$status"
 }
 

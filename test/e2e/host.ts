@@ -63,21 +63,26 @@ export class LabHost {
     await lab(["down", this.name], 120);
   }
 
+  /** Switches it off and on again, as its own administrator would. */
+  async reboot(): Promise<void> {
+    await lab(["reboot", this.name], 180);
+  }
+
   /** Runs a command as the login user, just as the program's own commands are run. */
   async login(command: string, input = "", timeoutSeconds = 120): Promise<Outcome> {
     return await run(LAB, ["ssh", this.name, command], { input, timeoutSeconds });
   }
 
   /** Runs a bash script as root, however it ends. */
-  async attempt(script: string): Promise<Outcome> {
+  async attempt(script: string, timeoutSeconds?: number): Promise<Outcome> {
     // In a function with an input of its own: bash reads the script from the input that its commands would inherit.
     const program = `set -euo pipefail\nexport LC_ALL=C.UTF-8\ncd /\nmain() {\n${script}\n}\nmain </dev/null\n`;
-    return await this.login(this.facts.user === "root" ? "bash -s" : "sudo -n bash -s", program);
+    return await this.login(this.facts.user === "root" ? "bash -s" : "sudo -n bash -s", program, timeoutSeconds);
   }
 
   /** Runs a bash script as root. Rejects when it fails. Its output, without the last newline. */
-  async run(script: string): Promise<string> {
-    const { code, stdout, stderr } = await this.attempt(script);
+  async run(script: string, timeoutSeconds?: number): Promise<string> {
+    const { code, stdout, stderr } = await this.attempt(script, timeoutSeconds);
     if (code !== 0) throw new Error(`on the host, this failed with ${code}:\n${script}\n${ending(stdout + stderr)}`);
     return stdout.replace(/\n$/, "");
   }

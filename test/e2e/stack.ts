@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 
 import { REPOSITORY } from "./host";
-import { ending, run, type Outcome } from "./process";
+import { ending, run, type Outcome, type RunOptions } from "./process";
 
 /** What an update did, or a preview says that one would do. */
 export interface Update {
@@ -49,6 +49,8 @@ const HOMESERVER: Program = { folder: REPOSITORY, project: "matrix-homeserver" }
 const metadata = z.object({ metadata: z.object({ op: z.string(), urn: z.string() }) });
 const engineEvent = z.object({
   resourcePreEvent: metadata.optional(),
+  /** A resource that is done. */
+  resOutputsEvent: metadata.optional(),
   diagnosticEvent: z
     .object({
       severity: z.string(),
@@ -59,13 +61,20 @@ const engineEvent = z.object({
     })
     .optional(),
 });
+/** What the engine tells while it works. */
+export type EngineEvent = z.infer<typeof engineEvent>;
 const stateResource = z.object({
   urn: z.string(),
   type: z.string(),
   inputs: z.record(z.string(), z.unknown()).default({}),
   outputs: z.record(z.string(), z.unknown()).default({}),
 });
-const exported = z.object({ deployment: z.object({ resources: z.array(stateResource).optional() }) });
+const exported = z.object({
+  deployment: z.object({
+    resources: z.array(stateResource).optional(),
+    pending_operations: z.array(z.unknown()).default([]),
+  }),
+});
 
 /**
  * A stack of the program under test, or of another one, run by the real `pulumi`. Its state and its configuration lie in a folder of its own, so
@@ -91,7 +100,7 @@ export class Stack {
     await mkdir(join(folder, "state"));
     const env = {
       ...(await labEnvironment()),
-      PULUMI_BACKEND_URL: `file://${folder}/state`,
+      PULUMI_BACKEND_URL: `file://${folder}/state?metadata=skip`,
       // The programs that Pulumi starts leave things there when they are killed.
       TMPDIR: folder,
       // A preview tells the same events as an update then.
@@ -130,6 +139,41 @@ export class Stack {
 
   async up(): Promise<Update> {
     return await this.update(["up", "--yes", "--skip-preview"]);
+  }
+
+  /** An update that is ended from outside once `when` is true of an event. Whether it came to that, and what it had done by then. */
+  async upInterrupted(
+    signal: "SIGINT" | "SIGKILL",
+    when: (event: EngineEvent) => boolean,
+  ): Promise<{ interrupted: boolean; update: Update }> {
+    let interrupted = false;
+    const wasInterrupted = () => interrupted;
+    const interrupt = (line: string) => {
+      if (interrupted || !line.startsWith("{") || !when(engineEvent.parse(JSON.parse(line)))) return undefined;
+      interrupted = true;
+      return signal;
+    };
+    try {
+      return { update: await this.update(["up", "--yes", "--skip-preview"], interrupt), interrupted: wasInterrupted() };
+    } catch (error) {
+      if (wasInterrupted() && error instanceof UpdateError) return { update: error.update, interrupted: true };
+      throw error;
+    }
+  }
+
+  /** What an operator runs after an update that was killed. */
+  async cancel(): Promise<void> {
+    await this.succeed(["cancel", "--yes", "--stack", this.name]);
+  }
+
+  /** What an operator runs when Pulumi warns of pending operations. */
+  async clearPending(): Promise<void> {
+    await this.update(["refresh", "--clear-pending-creates", "--yes", "--skip-preview"]);
+  }
+
+  /** How many operations the state has of which Pulumi does not know what became. */
+  async pending(): Promise<number> {
+    return exported.parse(JSON.parse(await this.exportText())).deployment.pending_operations.length;
   }
 
   async preview(): Promise<Update> {
@@ -178,9 +222,16 @@ export class Stack {
     return ["--stack", this.name, "--config-file", this.configFile];
   }
 
-  private async update(command: string[]): Promise<Update> {
+  private async update(command: string[], interrupt?: RunOptions["interrupt"]): Promise<Update> {
     const started = Date.now();
-    const outcome = await this.pulumi([...command, "--json", ...this.options()], UPDATE_SECONDS);
+    const { stdout, ...ended } = await this.pulumi(
+      [...command, "--json", ...this.options()],
+      UPDATE_SECONDS,
+      "",
+      interrupt,
+    );
+    // What is killed may leave half a line.
+    const outcome = { ...ended, stdout: interrupt ? stdout.slice(0, stdout.lastIndexOf("\n") + 1) : stdout };
     this.transcript += [...outcome.stdout.split("\n").filter((line) => !isForDebugging(line)), outcome.stderr].join(
       "\n",
     );
@@ -200,12 +251,18 @@ export class Stack {
     return outcome;
   }
 
-  private async pulumi(args: string[], timeoutSeconds: number, input = ""): Promise<Outcome> {
+  private async pulumi(
+    args: string[],
+    timeoutSeconds: number,
+    input = "",
+    interrupt?: RunOptions["interrupt"],
+  ): Promise<Outcome> {
     return await run("pulumi", [...args, "--non-interactive", "--color", "never"], {
       cwd: this.program.folder,
       env: this.env,
       input,
       timeoutSeconds,
+      ...(interrupt && { interrupt }),
     });
   }
 }
@@ -271,7 +328,8 @@ function isForDebugging(line: string): boolean {
   return line.startsWith("{") && engineEvent.parse(JSON.parse(line)).diagnosticEvent?.severity === "debug";
 }
 
-function nameOf(urn: string): string {
+/** A resource's name in its URN. */
+export function nameOf(urn: string): string {
   return urn.slice(urn.lastIndexOf("::") + 2);
 }
 
