@@ -21,6 +21,7 @@ import type { Machine } from "./components/Machine";
 import { NginxProxy } from "./components/NginxProxy";
 import { plainly } from "./components/plainly";
 import { PostgresDb } from "./components/PostgresDb";
+import { warnOfSilence } from "./components/reach";
 import { Redis } from "./components/Redis";
 import { Remains } from "./components/Remains";
 import { refuseServerNameChange } from "./components/serverName";
@@ -146,9 +147,13 @@ async function program() {
     },
     { dependsOn: venv },
   );
+  const shutOut = `the database does not let Synapse in (its answer is above): ${database.advice}`;
   const schema = new SchemaCheck(
     "synapse-schema",
-    { host, user, release: venv.release, version: settings.synapse.version, database: database.address },
+    {
+      ...{ host, user, release: venv.release, version: settings.synapse.version },
+      ...{ database: database.address, otherwise: shutOut },
+    },
     { dependsOn: [config, database] },
   );
   const service = new SystemdService(
@@ -167,7 +172,7 @@ async function program() {
       restartOn: pulumi.interpolate`${config.secretsRevision}${venv.repairs}`,
       needs: {
         command: loginCheck(database.address, `${user.home}/secrets/pgpass`),
-        otherwise: `the database does not let Synapse in (its answer is above): ${database.advice}`,
+        otherwise: shutOut,
       },
       healthUrl: `${synapseUrl}/health`,
       ...(adoption && { takeOver: adoption }),
@@ -297,6 +302,7 @@ async function program() {
     },
     { dependsOn: [service, proxy, base, ...workerServices, ...acme] },
   );
+  warnOfSilence(settings.host, health.passed);
   if (backup && settings.purge === true)
     new LastBackup("last-backup", { host, unit: "synapse" }, { dependsOn: [backup, admin, health] });
 

@@ -24,6 +24,9 @@ export interface HealthCheckArgs {
 
 /** Asks what a client would ask, through nginx and TLS. The update fails when a client would not be served. */
 export class HealthCheck extends pulumi.ComponentResource {
+  /** Known as soon as a client was served. */
+  readonly passed: pulumi.Output<true>;
+
   constructor(name: string, args: HealthCheckArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HealthCheck", name, {}, atOnce(opts));
 
@@ -43,6 +46,7 @@ export class HealthCheck extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: dependencies(opts) },
     );
+    this.passed = client.stdout.apply(() => true as const);
     if (workers.length > 0) {
       new RemoteScript(
         `${name}-workers`,
@@ -63,6 +67,6 @@ export class HealthCheck extends pulumi.ComponentResource {
       );
     }
 
-    this.registerOutputs();
+    this.registerOutputs({ passed: this.passed });
   }
 }

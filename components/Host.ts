@@ -80,10 +80,10 @@ export class Host extends pulumi.ComponentResource implements Machine {
       user,
       hostKey: args.hostKey,
       ...(privateKey !== undefined && { privateKey }),
-      // A machine that is still booting refuses or drops connections for a while: some five minutes of refusals, or twenty without
-      // an answer.
-      dialErrorLimit: 60,
-      perDialTimeout: 15,
+      // A machine that is still booting refuses or drops connections for a while: a minute of refusals, or three without an
+      // answer.
+      dialErrorLimit: 20,
+      perDialTimeout: 5,
     });
 
     this.reconcile = args.reconcile ?? {};
@@ -102,7 +102,8 @@ export class Host extends pulumi.ComponentResource implements Machine {
           SYNAPSE_VERSION: args.synapseVersion,
           LOCAL_DATABASE: String(args.localDatabase ?? true),
           POSTGRESQL: args.postgresqlVersion ?? "",
-          MIN_FREE_MB: 2048,
+          FREE_MB: 2048,
+          UPDATE_FREE_MB: 512,
           STACK: args.stack,
           STATE,
         },

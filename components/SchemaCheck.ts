@@ -17,6 +17,8 @@ export interface SchemaCheckArgs {
   readonly version: string;
   /** The database that it is to run with. */
   readonly database: DatabaseAddress;
+  /** The sentence when that does not let Synapse in. */
+  readonly otherwise: string;
 }
 
 /** Whether a release of Synapse can work with the database as it is: an older one may not, and is refused while the newer one still serves. */
@@ -36,6 +38,7 @@ export class SchemaCheck extends pulumi.ComponentResource {
           RUN_AS: user.userName,
           HOME_FOLDER: user.home,
           DATABASE: libpqString(args.database, `${user.home}/secrets/pgpass`),
+          OTHERWISE: args.otherwise,
         },
       },
       { parent: this, dependsOn: dependencies(opts) },

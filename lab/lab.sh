@@ -17,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usage() {
   cat >&2 <<'USAGE'
-usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour FLAVOUR]   make a host and boot it
+usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour FLAVOUR] [--disk SIZE]   make a host and boot it
        lab/lab.sh down NAME...|--all    end hosts and remove every trace of them
        lab/lab.sh stop NAME             switch a host off and keep its disk
        lab/lab.sh start NAME            switch it on again
@@ -26,7 +26,7 @@ usage: lab/lab.sh up NAME [--login-user cloud-user|root] [--flavour FLAVOUR]   m
        lab/lab.sh list
        lab/lab.sh info NAME             where it is and how to log in, as JSON
 
-A FLAVOUR is a system whose shape the host has: 8.9 (when none is named), 8.10, centos-8.5.
+A FLAVOUR is a system whose shape the host has: 8.9 (when none is named), 8.10, centos-8.5. A SIZE is in gigabytes: 3G.
 USAGE
   exit 2
 }
@@ -87,13 +87,14 @@ begin() {
 }
 
 command_up() {
-  local name=${1:-} user='' flavour='' started=$SECONDS
+  local name=${1:-} user='' flavour='' disk='' started=$SECONDS
   check_name "$name"
   shift
   while [ "$#" -gt 0 ]; do
     case $1 in
       --login-user) user=${2:-} ;;
       --flavour) flavour=${2:-} ;;
+      --disk) disk=${2:-} ;;
       *) usage ;;
     esac
     shift 2 || usage
@@ -103,10 +104,11 @@ command_up() {
     *) die "a lab host's login user is cloud-user or root, not '$user'." ;;
   esac
   if [ -n "$flavour" ]; then check_flavour "$flavour"; fi
+  [[ -z $disk || $disk =~ ^[1-9][0-9]*G$ ]] || die "a lab host's disk has a size such as 3G, not '$disk'."
 
   begin "$name"
   if ! host_exists "$name"; then
-    make_new "$name" "${user:-cloud-user}" "${flavour:-8.9}"
+    make_new "$name" "${user:-cloud-user}" "${flavour:-8.9}" "$disk"
     say "the host $name is up: $(host_fact "$name" user)@$(host_fact "$name" address) ($((SECONDS - started)) s)"
     return 0
   fi
@@ -135,14 +137,14 @@ check_flavour() {
     die "the lab has no flavour '$1': name one of $(flavours | sort -V | paste -sd ' '), or give another system as LAB_ROOTFS (see lab/README.md)."
 }
 
-# make_new NAME USER FLAVOUR
+# make_new NAME USER FLAVOUR DISK
 make_new() {
   local address
   undo=remove
   lock_machine
   claim "$1" ''
   unlock_machine
-  create_host "$1" "$2" "$address" "$3"
+  create_host "$1" "$2" "$address" "$3" "$4"
   publish_for "$1"
   say "booting the host $1..."
   boot_host "$1"

@@ -62,7 +62,6 @@ remember() {
 has_kept() { [[ -e $KEEP/link-target && -e $(cat "$KEEP/link-target") ]]; }
 put_all_back() { each_file put_back && point_link "$(cat "$KEEP/link-target")"; }
 
-answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
 # Who else has the port that the service needs, if anybody has. Whoever is taken over gives it up.
 stranger() {
   local port=${HEALTH_URL##*:} holder unit
@@ -80,11 +79,11 @@ restart() {
   problem="did not start"
   timeout "$START_SECONDS" systemctl restart "$UNIT" >/dev/null 2>&1 || return 1
   problem="did not answer within $START_SECONDS s"
-  wait_until "$START_SECONDS" answers
+  wait_until "$START_SECONDS" answers "$UNIT" "$HEALTH_URL"
 }
 reload() {
   problem="did not reload"
-  systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers
+  systemctl reload "$UNIT" >/dev/null 2>&1 && wait_until "$START_SECONDS" answers "$UNIT" "$HEALTH_URL"
 }
 
 look() { look_at_file "$LOOK_WANTED$1" "$2" "$3" "$4"; }
@@ -94,7 +93,7 @@ if looking; then
   enabled "$UNIT"
   if ! systemctl is-active -q "$UNIT"; then
     differs service "$UNIT" "it is not running"
-  elif ! answers; then
+  elif ! answers "$UNIT" "$HEALTH_URL"; then
     differs service "$UNIT" "it runs and does not answer"
   fi
   exit 0
@@ -102,9 +101,10 @@ fi
 
 each_file compare
 [[ $(readlink "$LINK") == "$LINK_TARGET" && $(cat "$KEEP/restart-on" 2>/dev/null) == "$RESTART_ON" ]] || needed=restart
-[[ ! -e $UNPROVEN ]] && answers || needed=restart
+[[ ! -e $UNPROVEN ]] && answers "$UNIT" "$HEALTH_URL" || needed=restart
 
 # What the configuration is not to blame for is found while what runs still runs.
+[[ $needed == nothing ]] || ! is_full || fail "$UNIT could not be changed, and it was left alone"
 if [[ $needed == restart ]]; then
   [[ -z $NEEDS ]] || quietly runuser -u "$RUN_AS" -- bash -c "$NEEDS" || fail "$OTHERWISE; nothing was changed, and $UNIT was left alone"
   other=$(stranger)
@@ -114,7 +114,7 @@ fi
 [[ -z $TAKE_OVER || $needed != restart ]] || "$TAKE_OVER" "$LINK_TARGET" || fail "the server that was there before could not be taken over (see above): put that right, then run pulumi up again"
 { each_file put && point_link "$LINK_TARGET"; } || {
   # One that was just taken over does not run.
-  if has_kept; then { put_all_back && { answers || restart; }; } || true; fi
+  if has_kept; then { put_all_back && { answers "$UNIT" "$HEALTH_URL" || restart; }; } || true; fi
   fail "the files of $UNIT could not be put in place (see above); it goes on with what it started with"
 }
 enabled "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"

@@ -6,7 +6,7 @@ set -euo pipefail
 : "${PLATFORMS:?a line each: family|first release|pythons|postgresql streams|nginx streams|newest Synapse|only in the vault}"
 : "${POSTGRESQL_NEEDS:?a line each, newest first: Synapse release|PostgreSQL that it needs|release before that}"
 : "${SUPPORTED_SYSTEMS:?as a person reads it}" "${SYNAPSE_VERSION:?}" "${LOCAL_DATABASE:?true or false}"
-: "${POSTGRESQL?major version that the stack wants; empty for the one that is there}" "${MIN_FREE_MB:?}"
+: "${POSTGRESQL?major version that the stack wants; empty for the one that is there}" "${FREE_MB:?needed on a new machine}" "${UPDATE_FREE_MB:?on one that this stack keeps already}"
 : "${STACK:?project/stack}" "${STATE:?folder for what the program has to remember of the machine}"
 
 # The tests have machines that lie in a folder.
@@ -69,9 +69,11 @@ esac
 
 [[ $(cat "$root/proc/1/comm") == systemd ]] || fail "process 1 of this machine is not systemd, so no service can be kept running: use a full machine, not a bare container"
 
+owner=$(cat "$STATE/stack" 2>/dev/null || true)
+[[ $owner == "$STACK" ]] && needed_mb=$UPDATE_FREE_MB || needed_mb=$FREE_MB
 for folder in /opt /var; do
-  free_mb=$(df --output=avail -BM "$root$folder" | tail -n1 | tr -dc 0-9)
-  ((free_mb >= MIN_FREE_MB)) || fail "only $free_mb MB are free for $folder, and $MIN_FREE_MB MB are needed: free some space, or give the machine a larger disk"
+  read -r free_mb disk < <(df --output=avail,target -BM "$root$folder" | awk 'END { print $1 + 0, $2 }')
+  ((free_mb >= needed_mb)) || fail "only $free_mb MB are free for $folder on the file system $disk, and $needed_mb MB are needed: free some space, or give the machine a larger disk, then run pulumi up again"
 done
 
 if command -v selinuxenabled >/dev/null && selinuxenabled; then selinux=true; else selinux=false; fi
@@ -120,7 +122,6 @@ fi
 if [[ -e $root/proc/net/if_inet6 ]]; then ipv6=true; else ipv6=false; fi
 
 # Two stacks that keep one machine would undo each other's work for ever.
-owner=$(cat "$STATE/stack" 2>/dev/null || true)
 [[ -z $owner || $owner == "$STACK" ]] ||
   fail "this machine is kept by the stack $owner already, and two stacks must not share one: set host.address to another machine, or, when that stack is gone for good, remove $STATE/stack on this one"
 

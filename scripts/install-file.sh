@@ -28,7 +28,14 @@ refuse() {
   exit 1
 }
 
-(umask 022 && mkdir -p "$(dirname "$target")")
+# A full disk is the one thing that a file which is fit for use can meet.
+no_room() {
+  printf 'error: there is no room for %s on the machine (see above; %s), so the old one was left in place: free some space, then run pulumi up again\n' \
+    "$target" "$(df --output=avail,target -BM "$1" | awk 'NR > 1 { print $2 " has " $1 + 0 " MB free" }')" >&2
+  exit 1
+}
+
+(umask 022 && mkdir -p "$(dirname "$target")") || no_room /
 # An update that was cut off may still be at work here.
 exec 8<"$(dirname "$target")"
 flock -w 120 8 || {
@@ -36,14 +43,9 @@ flock -w 120 8 || {
   exit 1
 }
 clear_stage
-mkdir "$stage"
 trap clear_stage EXIT
-
 export file="$stage/$name"
-cat >"$file" || {
-  printf 'error: there is no room for %s on the machine (see above), so the old one was left in place: free some space, then run pulumi up again\n' "$target" >&2
-  exit 1
-}
+{ mkdir "$stage" && cat >"$file"; } || no_room "$(dirname "$target")"
 chown "$owner" "$file"
 chmod "$mode" "$file"
 if [[ -n $check ]]; then

@@ -15,4 +15,4 @@ quietly systemctl stop "$UNIT" || answer=1
   systemctl start "$UNIT" >/dev/null 2>&1 || true
   fail "the last backup could not be made (see above), so nothing was removed and the homeserver goes on: put right what is said above, or give everything up without a backup with 'pulumi config set purge without-backup' and pulumi up; then run pulumi destroy again"
 }
-say "the last backup is $(sed -n 's/^file=//p' "$STATUS"), and it stays"
+say "the last backup is $(last_backup "$STATUS"), and it stays"

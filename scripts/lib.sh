@@ -10,20 +10,41 @@ say() { printf '%s\n' "$*" >&2 || true; }
 
 # A full disk has another name in every program, and fails whatever comes along: then the sentence is about the disk.
 disk_was_full=
-full_disks() { df --output=avail,target -BM / /opt /var /tmp 2>/dev/null | awk 'NR > 1 && $1 + 0 < 4 { print $2 }' | sort -u | paste -sd ' '; }
-is_full() { [[ -n $disk_was_full || -n $(full_disks) ]]; }
+# So does a clock that is wrong, wherever there is TLS.
+date_was_refused=
+# disks_below MB: file systems of this machine with less than that free, and how much that is; one without inodes is as full.
+disks_below() {
+  { df --output=avail,iavail,itotal,target -BM / /opt /tmp /var /var/tmp /var/log /var/cache/dnf /var/lib/{rpm,matrix-homeserver,pgsql,pgsql/data} 2>/dev/null || true; } |
+    awk -v limit="$1" 'NR > 1 && $1 + 0 < limit { print $4 " has " $1 + 0 " MB free" } NR > 1 && $1 + 0 >= limit && $2 == "0" && $3 > 0 { print $4 " has no inodes free" }' |
+    sort -u | paste -sd , | sed 's/,/, /g'
+}
+is_full() { [[ -n $disk_was_full || -n $(disks_below 4) ]]; }
 # The last lines of what a tool said of its failure.
 show_failure() {
   printf '%s\n' "$1" | tail -n 30 >&2 || true
-  [[ $1 != *"No space left on device"* && $1 != *"more space needed on"* ]] || disk_was_full=yes
+  case $1 in
+  *"No space left on device"* | *"Failed writing received data to disk"*) disk_was_full=yes ;;
+  *"certificate has expired"* | *"certificate is not yet valid"*) date_was_refused=yes ;;
+  esac
+  # dnf's own words, which say how much.
+  [[ $1 != *"more space needed on"* ]] || disk_was_full=$(grep -om1 '[0-9]*[KMG]B more space needed on the .* filesystem' <<<"$1")
 }
 
+failed=
 fail() {
-  local sentence=$* full
-  if is_full; then
-    full=$(full_disks)
-    sentence="the machine's disk is full${full:+ ($full)}: free some space ('du -xh / | sort -h | tail' shows what takes it), or enlarge the disk, then run pulumi up again; what failed is that ${sentence%%:*}"
+  local sentence=$* full disk
+  # One that speaks of space itself is the better one.
+  if [[ $sentence != *" MB are free"* ]] && is_full; then
+    full=$(disks_below 4)
+    disk=${full%% *}
+    # What was made before the space ran out may be gone again.
+    [[ -n $full || $disk_was_full != yes ]] || full=$(disks_below 1024)
+    full=${full:-$disk_was_full}
+    sentence="the machine's disk is full${full:+ ($full)}: free some space ('du -xh ${disk:-/} | sort -h | tail' shows what takes it), or enlarge the disk, then run pulumi up again; what failed is that ${sentence%%:*}"
   fi
+  [[ -z $date_was_refused ]] ||
+    sentence+="; a certificate was refused for its date (see above), and this machine's clock says $(date -u '+%F %R') UTC: when that is not so, set it first ('timedatectl set-ntp true' with chrony installed, or 'date -s')"
+  failed=yes
   say "error: $sentence"
   exit 1
 }
@@ -112,7 +133,7 @@ begin_step() {
   local lock=/run/lock/matrix-homeserver-step-$1
   trap '' HUP PIPE
   trap 'fail "this step took longer than it may, and was ended: see what the machine is busy with (top, journalctl -n 50), then run pulumi up again"' TERM
-  trap 'status=$?; ((status == 0)) || ! is_full || fail "a step could not be finished"' EXIT
+  trap 'status=$?; ((status == 0)) || [[ -n $failed ]] || ! is_full || fail "a step could not be finished"' EXIT
   exec 8>>"$lock"
   flock -w 600 8 ||
     fail "an earlier update, which was cut off, has been at work on this step for ten minutes: let it finish, or end it ('kill $(cat "$lock")' on the machine), then run pulumi up again"
@@ -140,6 +161,17 @@ wait_until() {
     sleep 0.2
   done
 }
+
+# answers UNIT URL: whether the unit runs, and Synapse answers there.
+answers() { systemctl is-active -q "$1" && curl -sf -o /dev/null --max-time 5 "$2"; }
+
+# last_backup STATUS: where the last whole backup is; nothing, where there is none. STATUS is the file that backups tell of themselves in.
+last_backup() { sed -n 's/^file=//p' "$1" 2>/dev/null || true; }
+
+# The machine's own PostgreSQL, as its administrator.
+as_postgres() { runuser -u postgres -- "$@"; }
+postgres_sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 "$@"; }
+postgresql_answers() { postgres_sql -c 'SELECT 1'; }
 
 # A value as libpq reads it in a password file.
 pgpass_field() {

@@ -27,7 +27,7 @@ looking || rm -f "$UNFINISHED"
 enabled postgresql
 running postgresql quietly systemctl start postgresql ||
   fail "PostgreSQL did not start: see 'journalctl -u postgresql' and /var/lib/pgsql/data/log on the machine"
-looking || wait_until 60 runuser -u postgres -- psql -qAtXc 'SELECT 1' ||
+looking || wait_until 60 postgresql_answers ||
   fail "PostgreSQL runs but does not answer: see /var/lib/pgsql/data/log on the machine"
 
 # pg_hba.conf's first match wins, and EL8's own rules ask ident, which knows no passwords: ours go first.

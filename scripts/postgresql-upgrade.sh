@@ -16,7 +16,6 @@ began=$SECONDS
 exec 8>/run/lock/matrix-homeserver-backup
 flock -n 8 || fail "a backup, a restore or another upgrade is on its way on this machine: let it finish ('systemctl status matrix-homeserver-backup')"
 
-as_postgres() { runuser -u postgres -- "$@"; }
 # Values are compared as texts, which must not depend on a cluster's own settings.
 sql() { PGTZ=UTC PGDATESTYLE=ISO,MDY as_postgres psql -qAtXw -v ON_ERROR_STOP=1 -d "${2:-postgres}" -c "$1"; }
 major() { sed -n 's/^\([0-9]*\).*/\1/p' "$1/PG_VERSION" 2>/dev/null; }

@@ -11,24 +11,22 @@ if [[ ! -e $PURGE_FILE && ! -e $HOME_FOLDER ]]; then exit 0; fi
 [[ $(cat "$PURGE_FILE" 2>/dev/null) == "$PURGE" ]] ||
   fail "$PURGE_FILE on the machine does not say $PURGE, so its data were not removed: run pulumi up with the setting purge as you mean it, then pulumi destroy"
 
-sql() { runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 "$@"; }
-
 is_idle() { ! pgrep -u "$1"; }
 
 remove_database() {
   local others
   systemctl is-active -q postgresql || quietly systemctl start postgresql ||
     fail "PostgreSQL did not start, so its database was not removed: see 'journalctl -u postgresql' on the machine"
-  wait_until 60 sql -c 'SELECT 1' || fail "PostgreSQL does not answer, so its database was not removed: see $CLUSTER/log on the machine"
-  sql <<SQL || fail "the database $DATABASE or its role could not be removed (see above): end what uses them, then run pulumi destroy again"
+  wait_until 60 postgresql_answers || fail "PostgreSQL does not answer, so its database was not removed: see $CLUSTER/log on the machine"
+  postgres_sql <<SQL || fail "the database $DATABASE or its role could not be removed (see above): end what uses them, then run pulumi destroy again"
 SET client_min_messages = warning;
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $(literal "$DATABASE") \g /dev/null
 SELECT format('DROP DATABASE IF EXISTS %I', $(literal "$DATABASE")) \gexec
 SELECT format('DROP ROLE IF EXISTS %I', $(literal "$ROLE")) \gexec
 SQL
   # postgres is there from the beginning, and is somebody's only when there is something in it.
-  others=$(sql -c "SELECT string_agg(datname, ', ') FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
-  [[ $(sql -d postgres -c "SELECT count(*) FROM pg_stat_user_tables") == 0 ]] || others+=${others:+, }postgres
+  others=$(postgres_sql -c "SELECT string_agg(datname, ', ') FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
+  [[ $(postgres_sql -d postgres -c "SELECT count(*) FROM pg_stat_user_tables") == 0 ]] || others+=${others:+, }postgres
   if [[ -n $others ]]; then
     sed -i '/^# BEGIN matrix-homeserver$/,/^# END matrix-homeserver$/d' "$CLUSTER/pg_hba.conf"
     quietly systemctl reload postgresql
@@ -55,5 +53,5 @@ done <<<"$FOLDERS"
 if getent passwd "$RUN_AS" >/dev/null; then quietly userdel "$RUN_AS"; fi
 if getent group "$RUN_AS" >/dev/null; then quietly groupdel "$RUN_AS"; fi
 rm -f "$PURGE_FILE"
-backup=$(sed -n 's/^file=//p' "$STATUS" 2>/dev/null || true)
+backup=$(last_backup "$STATUS")
 say "removed the media, the signing key${DATABASE:+ and the database} of $SERVER_NAME for good${backup:+; the last backup is $backup}"

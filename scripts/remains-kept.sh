@@ -6,7 +6,7 @@ set -euo pipefail
 size() { du -sh "$1" 2>/dev/null | cut -f1; }
 kept=("$HOME_FOLDER/media_store ($(size "$HOME_FOLDER/media_store"))" "$HOME_FOLDER/$SERVER_NAME.signing.key")
 [[ -z $DATABASE ]] || kept+=("the database $DATABASE in /var/lib/pgsql/data ($(size /var/lib/pgsql/data))")
-backups=$(dirname "$(sed -n 's/^file=//p' "$STATUS" 2>/dev/null)")
+backups=$(dirname "$(last_backup "$STATUS")")
 [[ $backups == . ]] || kept+=("backups in $backups ($(size "$backups"))")
 printf -v list '%s, ' "${kept[@]}"
 say "kept on the machine: ${list%, }; pulumi up goes on with them"

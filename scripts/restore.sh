@@ -27,11 +27,10 @@ as_service() { (cd "$HOME_FOLDER" && runuser -u "$RUN_AS" -- "$@"); }
 psql() { as_service psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" "$@"; }
 sql() { psql -c "$1" || fail "the database does not answer (see above)"; }
 said() { sed -n "s/^$1=//p" "$new/manifest"; }
-answers() { systemctl is-active -q "$UNIT" && curl -sf -o /dev/null --max-time 5 "$HEALTH_URL"; }
 start() {
   systemctl reset-failed "$UNIT" 2>/dev/null || true
   # The first start after a restore may have to bring the database to a newer schema.
-  timeout 900 systemctl start "$UNIT" >/dev/null 2>&1 && wait_until 120 answers
+  timeout 900 systemctl start "$UNIT" >/dev/null 2>&1 && wait_until 120 answers "$UNIT" "$HEALTH_URL"
 }
 
 # One transaction, whose COMMIT comes last: all of it, or nothing, also when this is ended in the middle. Everything of the role's goes first, because tables of a newer schema would be in the

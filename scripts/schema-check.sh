@@ -2,10 +2,10 @@
 # Asks the database which releases can still work with it. Synapse's own answer comes only once the old one was stopped.
 # Nothing of it can differ later.
 set -euo pipefail
-: "${RELEASE:?}" "${VERSION:?}" "${RUN_AS:?}" "${HOME_FOLDER:?}" "${DATABASE:?how libpq reaches it}"
+: "${RELEASE:?}" "${VERSION:?}" "${RUN_AS:?}" "${HOME_FOLDER:?}" "${DATABASE:?how libpq reaches it}" "${OTHERWISE:?the sentence when it does not let Synapse in}"
 
 cd "$HOME_FOLDER"
-sql() { runuser -u "$RUN_AS" -- psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" -c "$1" || fail "the database does not answer (see above)"; }
+sql() { runuser -u "$RUN_AS" -- psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" -c "$1" || fail "$OTHERWISE; nothing was changed"; }
 
 # A new database has no schema, and takes any.
 [[ $(sql "SELECT to_regclass('schema_compat_version') IS NOT NULL") == t ]] || exit 0

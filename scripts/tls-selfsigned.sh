@@ -30,6 +30,10 @@ if [[ ! -s ca.crt || ! -s ca.key ]]; then
   rm -f ca.cnf selfsigned.crt
 fi
 
+begins=$(openssl x509 -in ca.crt -noout -startdate | cut -d= -f2)
+(($(date -d "$begins" +%s) <= $(date +%s))) ||
+  fail "the certificate authority in $FOLDER begins on $(date -ud "$begins" '+%F %R') UTC, and the machine's clock says $(date -u '+%F %R') UTC: set the clock, or, when it was wrong as the authority was made, remove $FOLDER/ca.crt, run pulumi up again, and give clients the new one"
+
 # The names in the certificate, as one line.
 certified() { openssl x509 -in selfsigned.crt -noout -ext subjectAltName | tail -n +2 | sed 's/ *DNS://g; s/,/ /g' | xargs; }
 good() {
@@ -69,6 +73,8 @@ if [[ ${1:-} == --force ]] || ! good; then
   mv -f selfsigned.key.new selfsigned.key
   mv -f selfsigned.crt.new selfsigned.crt
   # On a first deployment there is no nginx yet; on later ones the update tells it, but the timer has nobody behind it.
-  if systemctl is-active -q nginx && nginx -t >/dev/null 2>&1; then quietly systemctl reload nginx; fi
+  if systemctl is-active -q nginx && nginx -t >/dev/null 2>&1; then
+    reload_nginx || fail "nginx did not take its new certificate and goes on with the earlier one: see 'journalctl -u nginx' on the machine"
+  fi
 fi
 cat ca.crt

@@ -18,7 +18,8 @@ address=$(jq -r .address "$dir/host.json")
 mount_disk() {
   cd "$dir"
   mount --bind "$(jq -r .rootfs host.json)" lower
-  mount -t overlay lab -o lowerdir=lower,upperdir=upper,workdir=work root
+  if [ -f disk.img ]; then mount -o loop disk.img disk; fi
+  mount -t overlay lab -o lowerdir=lower,upperdir=disk/upper,workdir=disk/work root
 }
 
 # The address is set by a unit and not by cloud-init, whose ways differ with the distribution.

@@ -32,20 +32,21 @@ make_client_key() {
   mv "$key.$$" "$key"
 }
 
-# create_host NAME USER ADDRESS FLAVOUR
+# create_host NAME USER ADDRESS FLAVOUR DISK
 create_host() {
-  local name=$1 user=$2 address=$3 flavour=$4 dir rootfs
+  local name=$1 user=$2 address=$3 flavour=$4 disk=$5 dir rootfs
   dir=$(host_dir "$name")
   rootfs=$("$(lab_root)/lab/host/rootfs.sh" "$(suite_of "$flavour")")
   say "making the host $name: user-data by Pulumi..."
   rm -rf --one-file-system "$dir"
   install -d -m 700 "$dir" "$dir/seed"
-  mkdir "$dir"/{lower,upper,work,root}
+  mkdir -p "$dir"/{lower,root} "$dir"/disk/{upper,work}
   if [ -n "${LAB_ROOTFS:-}" ]; then
     flavour=$(system_of "$rootfs")
   else
-    put_flavour "$flavour" "$dir/upper"
+    put_flavour "$flavour" "$dir/disk/upper"
   fi
+  if [ -n "$disk" ]; then make_disk "$dir" "$disk"; fi
   make_client_key
   render_user_data "$name" "$user" "$(cat "$(client_key).pub")" "$dir/user-data"
   (
@@ -57,6 +58,13 @@ create_host() {
   )
   write_host_facts "$name" "$user" "$address" "$rootfs" "$flavour"
   rm "$dir/user-data/outputs.json"
+}
+
+# make_disk FOLDER SIZE: what the host writes gets a file system of that size. Its file takes what is written alone.
+make_disk() {
+  need_tools mkfs.ext4=e2fsprogs
+  truncate -s "$2" "$1/disk.img"
+  mkfs.ext4 -q -m 0 -d "$1/disk" "$1/disk.img"
 }
 
 write_host_facts() {

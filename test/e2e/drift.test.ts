@@ -243,7 +243,9 @@ it("leaves to a backup what only that brings back, and says what it could not lo
     const { code, stdout } = await look();
     expect(stdout).toContain(`${key}: the signing key is missing\n`);
     expect(stdout).toContain("postgresql: it is not running\n");
-    expect(stdout).toContain("not looked at\n  database-database: PostgreSQL does not answer\n");
+    expect(stdout).toContain(
+      "not looked at\n  database-database: PostgreSQL on this machine is down, or does not answer",
+    );
     expect(code).toBe(2);
     await host.run("systemctl start postgresql");
     expect((await stack.tool("reconcile.sh", { YES: "yes" })).code).toBe(2);

@@ -15,11 +15,17 @@ let deployment: Deployment;
 let client: LabClient;
 
 beforeAll(async () => {
-  deployment = await Deployment.prepare("flt", { synapse: [OLDER, NEWER] });
+  deployment = await Deployment.prepare("flt", { disk: "3G", synapse: [OLDER, NEWER] });
   await deployment.stack.set({ "synapse.version": OLDER });
-  await deployment.stack.up();
-  client = await deployment.client();
-  await client.login();
+  // File systems of their own, which can be made as small as what is in them.
+  await deployment.host.run(`
+for name in opt var; do
+  mkdir -p /mnt/$name
+  mount -t tmpfs -o size=3G,mode=755 $name /mnt/$name
+  cp -a /$name/. /mnt/$name/
+  mount --bind /mnt/$name /$name
+  umount /mnt/$name
+done`);
 });
 
 afterAll(async () => {
@@ -28,7 +34,7 @@ afterAll(async () => {
 });
 
 /** What an update says while a fault is there; with what was running still running, and a client served when the fault is gone. */
-async function saidOf(make: string, mend: string): Promise<string> {
+async function saidOf(make: string, mend: string, meanwhile?: () => Promise<unknown>): Promise<string> {
   const { host, stack } = deployment;
   try {
     await host.run(make);
@@ -38,6 +44,7 @@ async function saidOf(make: string, mend: string): Promise<string> {
     const seconds = (Date.now() - started) / 1000;
     console.log(`${expect.getState().currentTestName ?? ""}: the sentence came after ${seconds.toFixed(0)} s`);
     expect(await host.processes()).toEqual(before);
+    await meanwhile?.();
     return messages;
   } finally {
     await host.run(mend);
@@ -48,6 +55,31 @@ async function saidOf(make: string, mend: string): Promise<string> {
 const listen = (port: number) =>
   `systemd-run -q --unit=stranger-${port} python3.11 -m http.server --bind 127.0.0.1 ${port}
 for _ in {1..100}; do if (: <>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; then break; fi; sleep 0.1; done`;
+
+/** A file system with only so many megabytes left. */
+const leave = (megabytes: number, folder: string) =>
+  `mount -o remount,size=$(($(df --output=used -B1 ${folder} | tail -n 1) + ${megabytes * 1_000_000})) ${folder}`;
+const enlarge = (folder: string) => `mount -o remount,size=3G ${folder}`;
+
+describe("a first deployment", () => {
+  it("that does not reach the machine's package repositories", async () => {
+    expect(
+      await saidOf(
+        "sed -i.bak 's,^baseurl=.*,baseurl=http://127.0.0.1:9/,' /etc/yum.repos.d/lab.repo",
+        "mv /etc/yum.repos.d/lab.repo{.bak,}",
+      ),
+    ).toMatch(
+      /Failed to download metadata for repo 'lab'[^]*error: dnf could not install python3.11: check that the machine's repositories can be reached \('dnf repolist -v'\), then run pulumi up again/,
+    );
+  });
+
+  it("goes through with them", async () => {
+    await deployment.stack.up();
+    client = await deployment.client();
+    await client.login();
+    await proveServing(client);
+  });
+});
 
 // One change waits through all of them: each update gets as far as the fault lets it.
 describe("a change of a setting", () => {
@@ -70,9 +102,49 @@ describe("a change of a setting", () => {
     await deployment.stack.setSecret("dbPassword", "set anew: it's good");
   });
 
+  it("with the database down, and another password for it", async () => {
+    expect(await saidOf("systemctl stop postgresql", "systemctl start postgresql")).toContain(
+      "error: PostgreSQL on this machine is down, or does not answer (its words are above): run 'systemctl start postgresql' there",
+    );
+  });
+
   it("with Synapse's port taken while it was off", async () => {
     expect(await saidOf(`systemctl stop synapse\n${listen(8008)}`, "systemctl stop stranger-8008")).toMatch(
       /error: another program, python3.11 \(process \d+\) has port 8008, which synapse.service needs: stop it, then run pulumi up again; nothing was changed/,
+    );
+  });
+
+  it("goes through without these", async () => {
+    await deployment.stack.up();
+    await proveServing(client);
+  });
+});
+
+describe("another change of it", () => {
+  beforeAll(async () => {
+    await deployment.stack.set({ "homeserver.max_upload_size": "62M" });
+  });
+
+  it("with /, where nginx has its configuration, full", async () => {
+    // All but a little at once, then what is left to the last block, which the file system has counted only after a while.
+    const fill = `
+fallocate -l $(($(df --output=avail -B1 / | tail -n 1) - 8000000)) /filler
+for _ in 1 2 3; do
+  cat /dev/zero >>/filler 2>/dev/null || true
+  sync /
+done`;
+    expect(await saidOf(fill, "rm /filler", () => proveServing(client))).toContain(
+      "error: there is no room for /etc/nginx/conf.d/matrix-homeserver.conf on the machine (see above; / has 0 MB free), so the old one was left in place: free some space",
+    );
+  });
+
+  it.each(["/opt", "/var"])("with %s full", async (folder) => {
+    const message = await proveServing(client);
+    const read = async () => {
+      expect(await client.read(message)).toMatch(/^still here/);
+    };
+    expect(await saidOf(leave(0, folder), enlarge(folder), read)).toContain(
+      `error: the machine's disk is full (${folder} has 0 MB free): free some space ('du -xh ${folder} | sort -h | tail' shows what takes it), or enlarge the disk, then run pulumi up again; what failed is that synapse.service could not be changed, and it was left alone`,
     );
   });
 
@@ -109,6 +181,12 @@ describe("another port for nginx", () => {
 describe("an upgrade", () => {
   beforeAll(async () => {
     await deployment.stack.set({ "synapse.version": NEWER });
+  });
+
+  it("that has too little room for another release", async () => {
+    expect(await saidOf(leave(100, "/opt"), enlarge("/opt"))).toMatch(
+      /error: only \d+ MB are free for \/opt on the file system \/opt, and 512 MB are needed: free some space/,
+    );
   });
 
   it("that does not reach the package index", async () => {
@@ -181,6 +259,25 @@ exit 1`);
     });
   });
 
+  it("that has no room for a package says which file system has how much", async () => {
+    const { host } = deployment;
+    const install = () => step("nginx-packages", (text) => text.replace("PACKAGES=nginx", "PACKAGES=gcc"));
+    await host.run(leave(6, "/var"));
+    try {
+      expect(await install()).toMatch(/error: the machine's disk is full \(.*\/var has \d MB free\): .* dnf could not/);
+    } finally {
+      await host.run(enlarge("/var"));
+    }
+    await host.run("fallocate -l $(($(df --output=avail -B1 / | tail -n 1) - 8000000)) /filler");
+    try {
+      expect(await install()).toMatch(
+        /error: the machine's disk is full \(\d+MB more space needed on the \/ filesystem\): .* dnf could not install gcc/,
+      );
+    } finally {
+      await host.run("rm /filler");
+    }
+  });
+
   it("of a user who may no longer use sudo says how to give that back", async () => {
     await deployment.host.run(`
 mv /etc/sudoers.d/90-cloud-init-users /root/
@@ -194,15 +291,27 @@ systemd-run -q --unit=mend bash -c 'until [[ -e /tmp/mend ]]; do sleep 0.1; done
     }
   });
 
-  it("of a machine whose clock was never set says so", async () => {
+  describe("of a machine whose clock", () => {
     // The machine's own clock is the lab's, too: a program tells another time there.
-    await deployment.host.run(
-      `printf '#!/bin/bash\nexec /usr/bin/date -d @86400 "$@"\n' >/usr/local/bin/date; chmod 755 /usr/local/bin/date`,
-    );
-    try {
+    const tell = async (time: string) => {
+      await deployment.host.run(
+        `printf '#!/bin/bash\nexec /usr/bin/date -d "${time}" "$@"\n' >/usr/local/bin/date; chmod 755 /usr/local/bin/date`,
+      );
+    };
+    afterAll(async () => {
+      await deployment.host.run("rm -f /usr/local/bin/date");
+    });
+
+    it("was never set says so", async () => {
+      await tell("@86400");
       expect(await step("host-facts")).toContain("error: the machine's clock says 1970-01-02");
-    } finally {
-      await deployment.host.run("rm /usr/local/bin/date");
-    }
+    });
+
+    it("went back to before its certificate authority began says so", async () => {
+      await tell("yesterday");
+      expect(await step("tls-selfsigned")).toMatch(
+        /error: the certificate authority in \/etc\/pki\/matrix-homeserver begins on [-\d]{10} \d\d:\d\d UTC, and the machine's clock says [-\d]{10} \d\d:\d\d UTC: set the clock/,
+      );
+    });
   });
 });

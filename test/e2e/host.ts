@@ -28,6 +28,8 @@ export interface HostKind {
   readonly loginUser?: "cloud-user" | "root";
   /** The system whose shape it has. Default: `8.9`. */
   readonly flavour?: "8.9" | "8.10" | "centos-8.5";
+  /** Size of its disk, as `3G`. Default: the machine's. */
+  readonly disk?: string;
   /** The releases of Synapse that it can install. Default: the newest that its system runs. */
   readonly synapse?: readonly string[];
 }
@@ -44,10 +46,11 @@ export class LabHost {
 
   /** Boots a host that did not exist before. */
   static async create(suffix: string, kind: HostKind = {}): Promise<LabHost> {
-    const { loginUser = "cloud-user", flavour = "8.9", synapse = [] } = kind;
+    const { loginUser = "cloud-user", flavour = "8.9", disk, synapse = [] } = kind;
     const name = `${RUN}-${suffix}`;
     // The first host on a machine waits for its packages to be fetched and made.
-    await lab(["up", name, "--login-user", loginUser, "--flavour", flavour], 1200, {
+    const size = disk === undefined ? [] : ["--disk", disk];
+    await lab(["up", name, "--login-user", loginUser, "--flavour", flavour, ...size], 1200, {
       LAB_SYNAPSE: synapse.join(" "),
     });
     const info = await lab(["info", name], 30);

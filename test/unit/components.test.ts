@@ -143,7 +143,14 @@ const COMPONENTS = {
   SchemaCheck: ({ host, user, fact, opts }) =>
     new SchemaCheck(
       "it",
-      { host, user, release: fact("/opt/synapse/releases/1"), version: "1.2.3", database: DATABASE },
+      {
+        host,
+        user,
+        release: fact("/opt/synapse/releases/1"),
+        version: "1.2.3",
+        database: DATABASE,
+        otherwise: "It is shut out.",
+      },
       opts,
     ),
   SystemdService: ({ host, user, fact, opts }) =>
@@ -519,8 +526,8 @@ describe("Host", () => {
         port: 22,
         user: "root",
         hostKey: "ssh-ed25519 AAAA",
-        dialErrorLimit: 60,
-        perDialTimeout: 15,
+        dialErrorLimit: 20,
+        perDialTimeout: 5,
       }),
     );
     expect(inputs.create).toMatch(/^timeout /);
@@ -871,6 +878,7 @@ test("a SchemaCheck is one look at the database, as Synapse will log in to it", 
     RUN_AS: "synapse",
     HOME_FOLDER: "/opt/synapse",
     DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+    OTHERWISE: "It is shut out.",
   });
   expect(deployment.get("it").outputs).toEqual({});
 });
@@ -1303,7 +1311,7 @@ test("a HealthCheck is one script, run again when what was deployed changes", as
     CA_FILE: "",
     REVISION: "1",
   });
-  expect(deployment.get("it").outputs).toEqual({});
+  expect(deployment.get("it").outputs).toEqual({ passed: true });
 });
 
 describe("Remains", () => {

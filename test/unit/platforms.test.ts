@@ -248,9 +248,9 @@ describe("a system that cannot run what the stack asks for is refused in one sen
 
   it("a full disk", async () => {
     await machine.write(alma("8.10"));
-    await machine.command("df", "printf 'Avail\\n500M\\n'");
-    expect((await machine.look(NEWEST, { MIN_FREE_MB: "2048" })).stderr).toContain(
-      "error: only 500 MB are free for /opt, and 2048 MB are needed: free some space, or give the machine a larger disk",
+    await machine.command("df", "printf 'Avail Mounted on\\n 500M /\\n'");
+    expect((await machine.look(NEWEST, { FREE_MB: "2048" })).stderr).toContain(
+      "error: only 500 MB are free for /opt on the file system /, and 2048 MB are needed: free some space, or give the machine a larger disk",
     );
   });
 });
@@ -572,7 +572,8 @@ esac`,
       SYNAPSE_VERSION: synapseVersion,
       LOCAL_DATABASE: "true",
       POSTGRESQL: "",
-      MIN_FREE_MB: "1",
+      FREE_MB: "1",
+      UPDATE_FREE_MB: "1",
       STACK: "matrix-homeserver/ours",
       STATE: join(this.root, "state"),
       ...variables,

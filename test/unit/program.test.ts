@@ -162,8 +162,8 @@ describe.each([
         hostKey: HOST.hostKey,
         port: 22,
         user: prefix === "" ? "root" : "cloud-user",
-        dialErrorLimit: 60,
-        perDialTimeout: 15,
+        dialErrorLimit: 20,
+        perDialTimeout: 5,
       }),
     );
     for (const connection of connections) expect(connection).toEqual(connections[0]);

@@ -122,6 +122,14 @@ describe("composeScript", () => {
     );
   });
 
+  test("names the machine's clock when a certificate was refused for its date", () => {
+    const refused = "quietly bash -c 'echo \"SSL certificate problem: certificate is not yet valid\"; exit 1'";
+    const { stderr } = run(`${refused} || fail 'dnf could not install it'\n`);
+    expect(stderr).toMatch(
+      /^SSL.*\nerror: dnf could not install it; a certificate was refused for its date \(see above\), and this machine's clock says \d{4}-\d\d-\d\d \d\d:\d\d UTC: when that is not so, set it first .*\n$/,
+    );
+  });
+
   test("as a step of an update waits for an earlier run of that step, and takes its place", () => {
     const step = `test-${process.pid}`;
     const lock = `/run/lock/matrix-homeserver-step-${step}`;

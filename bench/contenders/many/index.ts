@@ -59,7 +59,7 @@ function homeserver(number: number): void {
   );
   const schema = new SchemaCheck(
     named("schema"),
-    { host, user, release: venv.release, version: VERSION, database: database.address },
+    { host, user, release: venv.release, version: VERSION, database: database.address, otherwise: database.advice },
     { dependsOn: [config, database] },
   );
   const service = new SystemdService(
