@@ -123,7 +123,9 @@ systemctl kill -s KILL ${BACKUP}) &
 systemctl start ${BACKUP} && exit 1
 wait`);
     await host.run(`systemctl start ${BACKUP}`);
-    expect(await host.run("cd /var/backups/matrix-homeserver; ls -A | wc -l")).toBe("1");
+    // A backup has its name only once it is whole, be it at the last moment before the kill.
+    expect(await host.run("find /var/backups/matrix-homeserver -mindepth 1 ! -name '*Z.tar.gpg'")).toBe("");
+    expect(await host.run("cat /etc/matrix-homeserver/last-backup")).toMatch(/^result=ok\n/);
     await isWhole();
   });
 });
