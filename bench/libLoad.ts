@@ -123,17 +123,10 @@ class User {
     private readonly token: string,
   ) {}
 
-  static async register({ baseUrl, address, ca }: LoadTarget): Promise<User> {
+  static async register(target: LoadTarget): Promise<User> {
+    const { baseUrl } = target;
     // One that writes and one that reads.
-    const agent = new Agent({
-      connections: 2,
-      connect: {
-        ca,
-        lookup: (_name, _options, done) => {
-          done(null, [{ address, family: 4 }]);
-        },
-      },
-    });
+    const agent = agentFor(target, 2);
     const answer = await ask(agent, `${baseUrl}/_matrix/client/v3/register`, "POST", undefined, {
       auth: { type: "m.login.dummy" },
       username: `bench-${randomUUID()}`,
@@ -153,7 +146,21 @@ class User {
   }
 }
 
-async function ask(
+/** Connections to the server's names as a client has them, verified. */
+export function agentFor({ address, ca }: LoadTarget, connections: number): Agent {
+  return new Agent({
+    connections,
+    connect: {
+      ca,
+      lookup: (_name, _options, done) => {
+        done(null, [{ address, family: 4 }]);
+      },
+    },
+  });
+}
+
+/** A JSON answer. Rejects when its status is not of success. */
+export async function ask(
   agent: Agent,
   url: string,
   method: string,

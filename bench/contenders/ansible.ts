@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { Issued } from "../../test/e2e/certificates";
 import { REPOSITORY } from "../../test/e2e/host";
 import { ending, run } from "../../test/e2e/process";
 import { LOCK, proveServing, VERSIONS, type Target } from "./target";
@@ -12,22 +12,36 @@ const FOLDER = join(__dirname, "ansible");
 /** An Ansible playbook with the same result. */
 export const ansible = {
   /** Installs Ansible itself, when that was not done. Answers with a run of the playbook, which can be repeated. */
-  async prepare(): Promise<(target: Target) => Promise<void>> {
+  async prepare(): Promise<(target: Target, change?: Change) => Promise<void>> {
     const { code, stdout, stderr } = await run("bash", [join(FOLDER, "install.sh")], { timeoutSeconds: 300 });
     if (code !== 0) throw new Error(stderr);
     const python = join(stdout.trim(), "bin/python");
-    return (target) => play(python, target);
+    return (target, change) => play(python, target, change);
   },
   async prove(target: Target): Promise<void> {
     await proveServing(target, "/etc/pki/matrix/server.crt");
   },
 };
 
-async function play(python: string, { host, serverName, dbPassword, adminPassword }: Target): Promise<void> {
+/** A run of what one change needs. */
+export interface Change {
+  /** The only tasks of the playbook that are run. Default: all. */
+  readonly tags?: string;
+  /** `max_upload_size`. Default: 50M. */
+  readonly uploadLimit?: string;
+  /** The server's certificate. Default: the one that the playbook makes. */
+  readonly certificate?: Pick<Issued, "certificate" | "key">;
+}
+
+async function play(
+  python: string,
+  target: Target,
+  { tags = "all", uploadLimit = "50M", certificate }: Change = {},
+): Promise<void> {
+  const { host, serverName, dbPassword, adminPassword, secrets } = target;
   const { address, user, port, hostKey, privateKeyFile, indexUrl } = host.facts;
   const folder = await mkdtemp(join(tmpdir(), "ansible-"));
   try {
-    const secret = () => randomBytes(24).toString("hex");
     const knownHosts = join(folder, "known_hosts");
     await writeFile(knownHosts, `${address} ${hostKey}\n`);
     const inventory = {
@@ -43,9 +57,11 @@ async function play(python: string, { host, serverName, dbPassword, adminPasswor
             server_name: serverName,
             db_password: dbPassword,
             admin_password: adminPassword,
-            registration_shared_secret: secret(),
-            macaroon_secret_key: secret(),
-            form_secret: secret(),
+            registration_shared_secret: secrets.registration,
+            macaroon_secret_key: secrets.macaroon,
+            form_secret: secrets.form,
+            upload_limit: uploadLimit,
+            ...(certificate && { certificate: certificate.certificate, certificate_key: certificate.key }),
             index_url: indexUrl,
             requirements: join(REPOSITORY, LOCK),
             python: VERSIONS.python,
@@ -58,7 +74,7 @@ async function play(python: string, { host, serverName, dbPassword, adminPasswor
     await writeFile(join(folder, "inventory.json"), JSON.stringify(inventory), { mode: 0o600 });
     const outcome = await run(
       python,
-      ["-m", "ansible", "playbook", "-i", join(folder, "inventory.json"), join(FOLDER, "playbook.yml")],
+      ["-m", "ansible", "playbook", "--tags", tags, "-i", join(folder, "inventory.json"), join(FOLDER, "playbook.yml")],
       {
         cwd: folder,
         env: { ...process.env, ANSIBLE_CONFIG: join(FOLDER, "ansible.cfg"), ANSIBLE_HOME: folder },

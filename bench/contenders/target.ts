@@ -9,6 +9,8 @@ export interface Target {
   readonly serverName: string;
   readonly dbPassword: string;
   readonly adminPassword: string;
+  /** Those of Synapse that nobody has to know. */
+  readonly secrets: { readonly registration: string; readonly macaroon: string; readonly form: string };
 }
 
 /** What every contender installs, as this program finds it by itself. */
@@ -21,7 +23,13 @@ export const LOCK = "requirements/synapse-1.163.2.txt";
 export async function freshTarget(name: string): Promise<Target> {
   const host = await LabHost.create(name);
   const secret = () => randomBytes(24).toString("hex");
-  return { host, serverName: `${host.name}.test`, dbPassword: secret(), adminPassword: secret() };
+  return {
+    host,
+    serverName: `${host.name}.test`,
+    dbPassword: secret(),
+    adminPassword: secret(),
+    secrets: { registration: secret(), macaroon: secret(), form: secret() },
+  };
 }
 
 /** A client finds the server, logs in as the administrator, and gets back what it wrote. `caFile` is on the host. */

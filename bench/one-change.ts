@@ -1,0 +1,194 @@
+// one change: seconds until it is live and what fails meanwhile, this program, Ansible with tags, by hand
+import { z } from "zod";
+
+import { Deployment } from "../test/e2e/deployment";
+import { issue, servedCertificate, type Issued } from "../test/e2e/certificates";
+import { ansible } from "./contenders/ansible";
+import { freshTarget, type Target } from "./contenders/target";
+import { interleaved, main, median, printTable, publish, roundsWanted } from "./lib";
+import { probe, type Ask, type Seen, type Watched } from "./libProbe";
+
+const MEGABYTE = 1024 * 1024;
+const BY_HAND = "/etc/pki/matrix/server";
+const mediaConfig = z.object({ "m.upload.size": z.number() });
+
+main(async () => {
+  const play = await ansible.prepare();
+  const ours = await Deployment.prepare("change");
+  let theirs: Target | undefined;
+  try {
+    theirs = await freshTarget("change-a");
+    const target = theirs;
+    await play(target);
+    const names = (serverName: string) => [serverName, `matrix.${serverName}`, `synapse.${serverName}`];
+    const rounds = roundsWanted();
+    const certificates = {
+      ours: await issued(names(ours.serverName), rounds + 1),
+      // One for Ansible and one by hand, every round.
+      theirs: await issued(names(target.serverName), 2 * rounds + 1),
+    };
+    const own = async (certificate: Issued) => {
+      await ours.stack.set({ "tls.certificate": certificate.certificate, "tls.ca": certificate.ca });
+      await ours.stack.setSecret("tls.key", certificate.key);
+      await ours.stack.up();
+    };
+    await ours.stack.set({
+      "tls.mode": "provided",
+      "homeserver.rc_login.account.burst_count": 1000,
+      "homeserver.rc_login.address.burst_count": 1000,
+    });
+    await own(nth(certificates.ours, 0));
+    await play(target, { tags: "certificate", certificate: nth(certificates.theirs, 0) });
+
+    const { baseUrl, hostAddress, adminPassword } = await ours.outputs();
+    const bundle = (all: readonly Issued[]) => all.map(({ ca }) => ca).join("");
+    const here: Watched = {
+      baseUrl,
+      address: hostAddress,
+      ca: bundle(certificates.ours),
+      user: "admin",
+      password: adminPassword,
+    };
+    const there: Watched = {
+      baseUrl: `https://matrix.${target.serverName}`,
+      address: target.host.facts.address,
+      ca: bundle(certificates.theirs),
+      user: "admin",
+      password: target.adminPassword,
+    };
+
+    const seen: Record<string, Seen[]> = {};
+    const watch = async (
+      name: string,
+      on: Watched,
+      change: () => Promise<unknown>,
+      shows: (get: Ask) => Promise<boolean>,
+    ) => {
+      const result = await probe(on, change, shows);
+      (seen[name] ??= []).push(result);
+      return result.liveSeconds;
+    };
+    const limit = (megabytes: number) => async (get: Ask) =>
+      mediaConfig.parse(await get("v1/media/config"))["m.upload.size"] === megabytes * MEGABYTE;
+    const certificate =
+      ({ address, baseUrl }: Watched, { certificate }: Issued) =>
+      async () =>
+        pem((await servedCertificate(address, new URL(baseUrl).hostname)).raw) === pemOf(certificate);
+
+    const measured = await interleaved(
+      {
+        "upload limit, pulumi up": (round) =>
+          watch(
+            "upload limit, pulumi up",
+            here,
+            async () => {
+              await ours.stack.set({ "homeserver.max_upload_size": `${100 + round}M` });
+              await ours.stack.up();
+            },
+            limit(100 + round),
+          ),
+        "upload limit, Ansible": (round) =>
+          watch(
+            "upload limit, Ansible",
+            there,
+            () => play(target, { tags: "upload-limit", uploadLimit: `${100 + round}M` }),
+            limit(100 + round),
+          ),
+        "upload limit, by hand": (round) =>
+          watch(
+            "upload limit, by hand",
+            there,
+            () =>
+              target.host.run(`
+sed -i 's/^max_upload_size: .*/max_upload_size: ${200 + round}M/' /opt/synapse/homeserver.yaml
+sed -i 's/client_max_body_size .*/client_max_body_size ${200 + round}M;/' /etc/nginx/conf.d/matrix.conf
+systemctl restart synapse
+nginx -t -q && systemctl reload nginx`),
+            limit(200 + round),
+          ),
+        "certificate, pulumi up": (round) => {
+          const next = nth(certificates.ours, round);
+          return watch("certificate, pulumi up", here, () => own(next), certificate(here, next));
+        },
+        "certificate, Ansible": (round) => {
+          const next = nth(certificates.theirs, 2 * round - 1);
+          return watch(
+            "certificate, Ansible",
+            there,
+            () => play(target, { tags: "certificate", certificate: next }),
+            certificate(there, next),
+          );
+        },
+        "certificate, by hand": (round) => {
+          const next = nth(certificates.theirs, 2 * round);
+          return watch(
+            "certificate, by hand",
+            there,
+            () =>
+              target.host.run(`
+umask 077
+cat >${BY_HAND}.key <<'PEM'
+${next.key}
+PEM
+cat >${BY_HAND}.crt <<'PEM'
+${next.certificate}
+PEM
+chmod 644 ${BY_HAND}.crt
+nginx -t -q && systemctl reload nginx`),
+            certificate(there, next),
+          );
+        },
+      },
+      rounds,
+    );
+    // The first brings Redis with it, and has Synapse itself restarted. When one is there is known by the end of its update.
+    const workers: Record<string, number[]> = {};
+    for (const generic of [1, 2]) {
+      const name = generic === 1 ? "the first worker, pulumi up" : "a worker more, pulumi up";
+      let isMade = false;
+      const change = async () => {
+        await ours.stack.set({ "workers.generic": generic });
+        await ours.stack.up();
+        isMade = true;
+      };
+      workers[name] = [await watch(name, here, change, () => Promise.resolve(isMade))];
+    }
+    publish({ what: "one-change", unit: "s", rounds: { ...measured, ...workers }, notes: { seen } });
+    const middle = (of: readonly Seen[], what: keyof Seen, digits = 1) =>
+      median(of.map((one) => one[what])).toFixed(digits);
+    printTable([
+      ["medians of the rounds", "s until live", "s until done", "failed requests", "of", "from first to last, s"],
+      ...Object.entries(seen).map(([name, of]) => [
+        name,
+        middle(of, "liveSeconds"),
+        middle(of, "doneSeconds"),
+        middle(of, "failed", 0),
+        middle(of, "requests", 0),
+        middle(of, "failingSeconds", 2),
+      ]),
+    ]);
+  } finally {
+    await theirs?.host.remove();
+    await ours.remove();
+  }
+});
+
+/** So many certificates for the same names, each of an authority of its own. */
+async function issued(names: readonly string[], count: number): Promise<Issued[]> {
+  return await Promise.all(Array.from({ length: count }, () => issue(names)));
+}
+
+function nth<T>(items: readonly T[], index: number): T {
+  const item = items[index];
+  if (item === undefined) throw new Error(`there is no item ${index}`);
+  return item;
+}
+
+function pem(der: Buffer): string {
+  return der.toString("base64");
+}
+
+/** The first certificate of a PEM file, as {@link pem} has it. */
+function pemOf(text: string): string {
+  return /-----BEGIN CERTIFICATE-----([^-]+)-----END/.exec(text)?.[1]?.replace(/\s/g, "") ?? "";
+}
