@@ -1,4 +1,4 @@
-// the server's speed under load: this program's configuration, and what single settings give
+// the server's speed under load: this program's configuration, Synapse's default, the blog post's, and what single settings give
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,6 +10,8 @@ import { Crowd, type LoadResult } from "./libLoad";
 
 /** How a host is made to be like a contender: see contenders/server/configure.sh. */
 interface Contender {
+  /** Synapse's configuration is the one that it generates, with this database. Default: this program's. */
+  readonly generated?: "sqlite3" | "psycopg2";
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly nginx?: string;
   readonly postgresql?: string;
@@ -27,9 +29,11 @@ const SECONDS = Number(process.env.SECONDS ?? 8);
 const PLAIN_NGINX =
   "/keepalive 32;/d; /Upgrade/d; /proxy_set_header Connection/d; s/proxy_http_version 1.1/proxy_http_version 1.0/";
 
-/** What single settings give, each against this program's configuration. */
+/** This program's configuration, the two that one would have else, and what single settings give to this program's. */
 const CONTENDERS: Readonly<Record<string, Contender>> = {
   "this program": {},
+  "Synapse's default": { generated: "sqlite3" },
+  "the blog post's": { generated: "psycopg2", nginx: PLAIN_NGINX },
   "no keep-alive": { nginx: PLAIN_NGINX },
   "database by its socket": { settings: { database: { host: "/var/run/postgresql" } } },
   "more database memory": {
@@ -59,33 +63,34 @@ main(async () => {
     });
     await stack.up();
     const { baseUrl, hostAddress: address, caCertificate: ca } = await deployment.outputs();
-    const crowd = await Crowd.gather({ baseUrl, address, ca }, CLIENTS);
     const results: Record<string, Result[]> = {};
     const rounds = await interleaved(
       Object.fromEntries(
-        Object.entries(CONTENDERS).map(([name, { settings = {}, nginx = "", postgresql = "" }]) => [
+        Object.entries(CONTENDERS).map(([name, { generated = "", settings = {}, nginx = "", postgresql = "" }]) => [
           name,
           async () => {
             const script = readFileSync(join(__dirname, "contenders/server/configure.sh"), "utf8");
             await host.run(
               composeScript(script, {
+                GENERATED: generated,
                 SETTINGS: JSON.stringify(settings),
                 NGINX: nginx,
                 POSTGRESQL: postgresql,
               }),
             );
+            const crowd = await Crowd.gather({ baseUrl, address, ca }, CLIENTS);
             // The first requests fill the caches.
             await crowd.load(2);
             const before = await cpuMilliseconds(host);
             const result = await crowd.load(SECONDS);
             const cpu = ((await cpuMilliseconds(host)) - before) / (result.perSecond * SECONDS);
+            await crowd.leave();
             (results[name] ??= []).push({ ...result, cpu });
             return result.perSecond;
           },
         ]),
       ),
     );
-    await crowd.leave();
     publish({
       what: "server",
       unit: "messages/s",
