@@ -1,31 +1,38 @@
-// growth: time and memory of a preview of 1, 2, 5, 10 and 20 homeservers in one program; dry, nothing is deployed
+// growth: time and memory of a preview of 1 to 20 homeservers in one program, and of one with 1 to 50 workers; dry, nothing is deployed
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { Stack } from "../test/e2e/stack";
 import { interleaved, main, median, printTable, publish } from "./lib";
 
-const SIZES = [1, 2, 5, 10, 20];
+/** More workers than the program lets one have: a preview does not know what PostgreSQL can bear. */
+const SIZES = [
+  ...[1, 2, 5, 10, 20].map((homeservers) => ({ homeservers, workers: 0 })),
+  ...[1, 5, 10, 20, 50].map((workers) => ({ homeservers: 1, workers })),
+].map((size) => ({
+  ...size,
+  name: `${size.homeservers}${size.workers > 0 ? ` with ${size.workers} workers` : ""}`,
+}));
 
 main(async () => {
   const program = { folder: join(__dirname, "contenders/many"), project: "many" };
-  const stacks: { size: number; stack: Stack }[] = [];
+  const stacks: { name: string; stack: Stack }[] = [];
   try {
-    for (const size of SIZES) {
-      const stack = await Stack.create(`many-${size}`, program);
-      stacks.push({ size, stack });
-      await stack.set({ homeservers: size });
+    for (const { homeservers, workers, name } of SIZES) {
+      const stack = await Stack.create(`many-${homeservers}-${workers}`, program);
+      stacks.push({ name, stack });
+      await stack.set({ homeservers, workers });
     }
     const memory: Partial<Record<string, number[]>> = {};
     const resources: Record<string, number> = {};
     const rounds = await interleaved(
       Object.fromEntries(
-        stacks.map(({ size, stack }) => [
-          String(size),
+        stacks.map(({ name, stack }) => [
+          name,
           async () => {
             const { result, megabytes } = await withPeakMemory(() => stack.preview());
-            (memory[size] ??= []).push(megabytes);
-            resources[size] = Object.keys(result.changes).length;
+            (memory[name] ??= []).push(megabytes);
+            resources[name] = Object.keys(result.changes).length;
             return result.seconds;
           },
         ]),
@@ -34,7 +41,7 @@ main(async () => {
     publish({ what: "growth", unit: "s", rounds, comparedWith: "1", notes: { resources, memoryMB: memory } });
     printTable([
       ["homeservers", "resources", "peak memory, MB"],
-      ...SIZES.map((size) => [String(size), String(resources[size]), median(memory[size] ?? []).toFixed(0)]),
+      ...SIZES.map(({ name }) => [name, String(resources[name]), median(memory[name] ?? []).toFixed(0)]),
     ]);
   } finally {
     for (const { stack } of stacks) await stack.remove();

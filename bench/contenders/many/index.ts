@@ -8,17 +8,20 @@ import { HomeserverConfig, SYNAPSE_PORT } from "../../../components/HomeserverCo
 import { Host } from "../../../components/Host";
 import { NginxProxy } from "../../../components/NginxProxy";
 import { PostgresDb } from "../../../components/PostgresDb";
+import { Redis } from "../../../components/Redis";
 import { SchemaCheck } from "../../../components/SchemaCheck";
 import { SynapseVenv } from "../../../components/SynapseVenv";
+import { SynapseWorker } from "../../../components/SynapseWorker";
 import { SystemdService } from "../../../components/SystemdService";
 import { SystemUser } from "../../../components/SystemUser";
 import { TlsCertificate } from "../../../components/TlsCertificate";
 import { WellKnown } from "../../../components/WellKnown";
+import { dutiesOf, workersOf } from "../../../components/workers";
 
 const VERSION = "1.163.2";
 
 /** What the project's own program makes for one machine. The machines do not exist: 192.0.2.0/24 is nobody's. */
-function homeserver(number: number): void {
+function homeserver(number: number, generic: number): void {
   const named = (name: string) => `h${number}-${name}`;
   const serverName = `h${number}.example.com`;
   const domains = [`matrix.${serverName}`, `synapse.${serverName}`];
@@ -52,9 +55,19 @@ function homeserver(number: number): void {
     open: ["http", "https"],
     selinuxBooleans: ["httpd_can_network_relay"],
   });
+  const workers = workersOf({ generic, federationSender: 0, pusher: 0, media: 0, backgroundTasks: 0 });
+  const redis = generic > 0 ? new Redis(named("redis"), { host, unit: "synapse-redis" }) : undefined;
   const config = new HomeserverConfig(
     named("homeserver"),
-    { host, user, serverName, publicBaseUrl, database: { ...database.address, password }, release: venv.release },
+    {
+      host,
+      user,
+      serverName,
+      publicBaseUrl,
+      database: { ...database.address, password },
+      release: venv.release,
+      ...(redis && { workers: { ...dutiesOf(workers), redis } }),
+    },
     { dependsOn: venv },
   );
   const schema = new SchemaCheck(
@@ -77,7 +90,15 @@ function homeserver(number: number): void {
       restartOn: config.secretsRevision,
       healthUrl: `${synapseUrl}/health`,
     },
-    { dependsOn: [config, schema] },
+    { dependsOn: [config, schema, ...(redis ? [redis] : [])] },
+  );
+  const workerServices = workers.map(
+    (worker) =>
+      new SynapseWorker(
+        named(`worker-${worker.name}`),
+        { host, user, worker, mainUnit: "synapse", link: venv.link, config: config.path },
+        { dependsOn: service },
+      ),
   );
   const certificate = new TlsCertificate(named("tls"), {
     host,
@@ -85,16 +106,21 @@ function homeserver(number: number): void {
     source: { mode: "selfsigned" },
   });
   const wellKnown = new WellKnown(named("well-known"), { host, publicBaseUrl });
-  const proxy = new NginxProxy(named("nginx"), {
-    host,
-    stream: facts.nginxStream,
-    ipv6: facts.ipv6,
-    serverName,
-    domains,
-    upstreamPort: SYNAPSE_PORT,
-    certificate,
-    wellKnown,
-  });
+  const proxy = new NginxProxy(
+    named("nginx"),
+    {
+      host,
+      stream: facts.nginxStream,
+      ipv6: facts.ipv6,
+      serverName,
+      domains,
+      upstreamPort: SYNAPSE_PORT,
+      workers,
+      certificate,
+      wellKnown,
+    },
+    { dependsOn: workerServices },
+  );
   new AdminUser(
     named("admin"),
     {
@@ -118,10 +144,17 @@ function homeserver(number: number): void {
       publicBaseUrl,
       servesApex: true,
       caPath: certificate.caPath,
+      workers: workers.map(({ port }, index) => ({
+        unit: workerServices[index]?.unit ?? "",
+        port,
+        servesClients: true,
+      })),
       revision: pulumi.all([service.revision, proxy.revision]).apply((parts) => parts.join()),
     },
-    { dependsOn: [service, proxy, base] },
+    { dependsOn: [service, proxy, base, ...workerServices] },
   );
 }
 
-for (let number = 1; number <= new pulumi.Config().requireNumber("homeservers"); number++) homeserver(number);
+const settings = new pulumi.Config();
+const workers = settings.requireNumber("workers");
+for (let number = 1; number <= settings.requireNumber("homeservers"); number++) homeserver(number, workers);
