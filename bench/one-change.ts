@@ -27,17 +27,18 @@ main(async () => {
       // One for Ansible and one by hand, every round.
       theirs: await issued(names(target.serverName), 2 * rounds + 1),
     };
-    const own = async (certificate: Issued) => {
+    const setOwn = async (certificate: Issued) => {
       await ours.stack.set({ "tls.certificate": certificate.certificate, "tls.ca": certificate.ca });
       await ours.stack.setSecret("tls.key", certificate.key);
-      await ours.stack.up();
     };
+    const up = () => ours.stack.up();
     await ours.stack.set({
       "tls.mode": "provided",
       "homeserver.rc_login.account.burst_count": 1000,
       "homeserver.rc_login.address.burst_count": 1000,
     });
-    await own(nth(certificates.ours, 0));
+    await setOwn(nth(certificates.ours, 0));
+    await up();
     await play(target, { tags: "certificate", certificate: nth(certificates.theirs, 0) });
 
     const { baseUrl, hostAddress, adminPassword } = await ours.outputs();
@@ -77,16 +78,10 @@ main(async () => {
 
     const measured = await interleaved(
       {
-        "upload limit, pulumi up": (round) =>
-          watch(
-            "upload limit, pulumi up",
-            here,
-            async () => {
-              await ours.stack.set({ "homeserver.max_upload_size": `${100 + round}M` });
-              await ours.stack.up();
-            },
-            limit(100 + round),
-          ),
+        "upload limit, pulumi up": async (round) => {
+          await ours.stack.set({ "homeserver.max_upload_size": `${100 + round}M` });
+          return await watch("upload limit, pulumi up", here, up, limit(100 + round));
+        },
         "upload limit, Ansible": (round) =>
           watch(
             "upload limit, Ansible",
@@ -106,9 +101,10 @@ systemctl restart synapse
 nginx -t -q && systemctl reload nginx`),
             limit(200 + round),
           ),
-        "certificate, pulumi up": (round) => {
+        "certificate, pulumi up": async (round) => {
           const next = nth(certificates.ours, round);
-          return watch("certificate, pulumi up", here, () => own(next), certificate(here, next));
+          await setOwn(next);
+          return await watch("certificate, pulumi up", here, up, certificate(here, next));
         },
         "certificate, Ansible": (round) => {
           const next = nth(certificates.theirs, 2 * round - 1);
@@ -145,10 +141,10 @@ nginx -t -q && systemctl reload nginx`),
     const workers: Record<string, number[]> = {};
     for (const generic of [1, 2]) {
       const name = generic === 1 ? "the first worker, pulumi up" : "a worker more, pulumi up";
+      await ours.stack.set({ "workers.generic": generic });
       let isMade = false;
       const change = async () => {
-        await ours.stack.set({ "workers.generic": generic });
-        await ours.stack.up();
+        await up();
         isMade = true;
       };
       workers[name] = [await watch(name, here, change, () => Promise.resolve(isMade))];
