@@ -151,8 +151,12 @@ async function program() {
   const schema = new SchemaCheck(
     "synapse-schema",
     {
-      ...{ host, user, release: venv.release, version: settings.synapse.version },
-      ...{ database: database.address, otherwise: shutOut },
+      host,
+      user,
+      release: venv.release,
+      version: settings.synapse.version,
+      database: database.address,
+      otherwise: shutOut,
     },
     { dependsOn: [config, database] },
   );

@@ -1,7 +1,8 @@
 // growth: time and memory of a preview of 1 to 20 homeservers in one program, and of one with 1 to 50 workers; dry, nothing is deployed
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { treeOf } from "../test/e2e/process";
 import { Stack } from "../test/e2e/stack";
 import { interleaved, main, median, printTable, publish } from "./lib";
 
@@ -66,17 +67,13 @@ async function withPeakMemory<T>(action: () => Promise<T>): Promise<{ result: T;
 }
 
 async function descendantsMemory(): Promise<number> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const processes = new Map<number, { parent: number; megabytes: number }>();
-  for (const pid of pids) {
-    // A process may be gone by now.
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
-    processes.set(Number(pid), { parent: field("PPid"), megabytes: field("VmRSS") / 1024 });
-  }
-  const isOurs = (pid: number): boolean => {
-    const parent = processes.get(pid)?.parent ?? 0;
-    return parent !== 0 && (parent === process.pid || isOurs(parent));
-  };
-  return [...processes].reduce((sum, [pid, { megabytes }]) => sum + (isOurs(pid) ? megabytes : 0), 0);
+  const [, ...descendants] = treeOf(process.pid);
+  const sizes = await Promise.all(
+    descendants.map(async (pid) => {
+      // A process may be gone by now.
+      const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+      return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
+    }),
+  );
+  return sizes.reduce((sum, megabytes) => sum + megabytes, 0);
 }

@@ -1,4 +1,6 @@
 // one change: seconds until it is live and what fails meanwhile, this program, Ansible with tags, by hand
+import { X509Certificate } from "node:crypto";
+
 import { z } from "zod";
 
 import { Deployment } from "../test/e2e/deployment";
@@ -7,6 +9,13 @@ import { ansible } from "./contenders/ansible";
 import { freshTarget, type Target } from "./contenders/target";
 import { interleaved, main, median, printTable, publish, roundsWanted } from "./lib";
 import { probe, type Ask, type Seen, type Watched } from "./libProbe";
+
+/** A change that is ready to be made, and how it shows. */
+interface Way {
+  readonly on: Watched;
+  readonly change: () => Promise<unknown>;
+  readonly shows: (get: Ask) => Promise<boolean>;
+}
 
 const MEGABYTE = 1024 * 1024;
 const BY_HAND = "/etc/pki/matrix/server";
@@ -58,70 +67,55 @@ main(async () => {
       password: target.adminPassword,
     };
 
-    const seen: Record<string, Seen[]> = {};
-    const watch = async (
-      name: string,
-      on: Watched,
-      change: () => Promise<unknown>,
-      shows: (get: Ask) => Promise<boolean>,
-    ) => {
-      const result = await probe(on, change, shows);
-      (seen[name] ??= []).push(result);
-      return result.liveSeconds;
-    };
     const limit = (megabytes: number) => async (get: Ask) =>
       mediaConfig.parse(await get("v1/media/config"))["m.upload.size"] === megabytes * MEGABYTE;
     const certificate =
       ({ address, baseUrl }: Watched, { certificate }: Issued) =>
       async () =>
-        pem((await servedCertificate(address, new URL(baseUrl).hostname)).raw) === pemOf(certificate);
+        (await servedCertificate(address, new URL(baseUrl).hostname)).fingerprint256 ===
+        new X509Certificate(certificate).fingerprint256;
 
-    const measured = await interleaved(
-      {
-        "upload limit, pulumi up": async (round) => {
-          await ours.stack.set({ "homeserver.max_upload_size": `${100 + round}M` });
-          return await watch("upload limit, pulumi up", here, up, limit(100 + round));
-        },
-        "upload limit, Ansible": (round) =>
-          watch(
-            "upload limit, Ansible",
-            there,
-            () => play(target, { tags: "upload-limit", uploadLimit: `${100 + round}M` }),
-            limit(100 + round),
-          ),
-        "upload limit, by hand": (round) =>
-          watch(
-            "upload limit, by hand",
-            there,
-            () =>
-              target.host.run(`
+    const ways: Record<string, (round: number) => Promise<Way>> = {
+      "upload limit, pulumi up": async (round) => {
+        await ours.stack.set({ "homeserver.max_upload_size": `${100 + round}M` });
+        return { on: here, change: up, shows: limit(100 + round) };
+      },
+      "upload limit, Ansible": (round) =>
+        Promise.resolve({
+          on: there,
+          change: () => play(target, { tags: "upload-limit", uploadLimit: `${100 + round}M` }),
+          shows: limit(100 + round),
+        }),
+      "upload limit, by hand": (round) =>
+        Promise.resolve({
+          on: there,
+          change: () =>
+            target.host.run(`
 sed -i 's/^max_upload_size: .*/max_upload_size: ${200 + round}M/' /opt/synapse/homeserver.yaml
 sed -i 's/client_max_body_size .*/client_max_body_size ${200 + round}M;/' /etc/nginx/conf.d/matrix.conf
 systemctl restart synapse
 nginx -t -q && systemctl reload nginx`),
-            limit(200 + round),
-          ),
-        "certificate, pulumi up": async (round) => {
-          const next = nth(certificates.ours, round);
-          await setOwn(next);
-          return await watch("certificate, pulumi up", here, up, certificate(here, next));
-        },
-        "certificate, Ansible": (round) => {
-          const next = nth(certificates.theirs, 2 * round - 1);
-          return watch(
-            "certificate, Ansible",
-            there,
-            () => play(target, { tags: "certificate", certificate: next }),
-            certificate(there, next),
-          );
-        },
-        "certificate, by hand": (round) => {
-          const next = nth(certificates.theirs, 2 * round);
-          return watch(
-            "certificate, by hand",
-            there,
-            () =>
-              target.host.run(`
+          shows: limit(200 + round),
+        }),
+      "certificate, pulumi up": async (round) => {
+        const next = nth(certificates.ours, round);
+        await setOwn(next);
+        return { on: here, change: up, shows: certificate(here, next) };
+      },
+      "certificate, Ansible": (round) => {
+        const next = nth(certificates.theirs, 2 * round - 1);
+        return Promise.resolve({
+          on: there,
+          change: () => play(target, { tags: "certificate", certificate: next }),
+          shows: certificate(there, next),
+        });
+      },
+      "certificate, by hand": (round) => {
+        const next = nth(certificates.theirs, 2 * round);
+        return Promise.resolve({
+          on: there,
+          change: () =>
+            target.host.run(`
 umask 077
 cat >${BY_HAND}.key <<'PEM'
 ${next.key}
@@ -131,25 +125,43 @@ ${next.certificate}
 PEM
 chmod 644 ${BY_HAND}.crt
 nginx -t -q && systemctl reload nginx`),
-            certificate(there, next),
-          );
-        },
+          shows: certificate(there, next),
+        });
       },
-      rounds,
-    );
-    // The first brings Redis with it, and has Synapse itself restarted. When one is there is known by the end of its update.
-    const workers: Record<string, number[]> = {};
-    for (const generic of [1, 2]) {
-      const name = generic === 1 ? "the first worker, pulumi up" : "a worker more, pulumi up";
+    };
+    // When a worker is there is known by the end of its update.
+    const workers = (generic: number) => async (): Promise<Way> => {
       await ours.stack.set({ "workers.generic": generic });
       let isMade = false;
       const change = async () => {
         await up();
         isMade = true;
       };
-      workers[name] = [await watch(name, here, change, () => Promise.resolve(isMade))];
-    }
-    publish({ what: "one-change", unit: "s", rounds: { ...measured, ...workers }, notes: { seen } });
+      return { on: here, change, shows: () => Promise.resolve(isMade) };
+    };
+
+    const seen: Record<string, Seen[]> = {};
+    const watched = (some: typeof ways) =>
+      Object.fromEntries(
+        Object.entries(some).map(([name, prepare]) => [
+          name,
+          async (round: number) => {
+            const { on, change, shows } = await prepare(round);
+            const result = await probe(on, change, shows);
+            (seen[name] ??= []).push(result);
+            return result.liveSeconds;
+          },
+        ]),
+      );
+    const measured = {
+      ...(await interleaved(watched(ways), rounds)),
+      // The first brings Redis with it, and has Synapse itself restarted.
+      ...(await interleaved(
+        watched({ "the first worker, pulumi up": workers(1), "a worker more, pulumi up": workers(2) }),
+        1,
+      )),
+    };
+    publish({ what: "one-change", unit: "s", rounds: measured, notes: { seen } });
     const middle = (of: readonly Seen[], what: keyof Seen, digits = 1) =>
       median(of.map((one) => one[what])).toFixed(digits);
     printTable([
@@ -178,13 +190,4 @@ function nth<T>(items: readonly T[], index: number): T {
   const item = items[index];
   if (item === undefined) throw new Error(`there is no item ${index}`);
   return item;
-}
-
-function pem(der: Buffer): string {
-  return der.toString("base64");
-}
-
-/** The first certificate of a PEM file, as {@link pem} has it. */
-function pemOf(text: string): string {
-  return /-----BEGIN CERTIFICATE-----([^-]+)-----END/.exec(text)?.[1]?.replace(/\s/g, "") ?? "";
 }

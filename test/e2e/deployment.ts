@@ -66,6 +66,13 @@ export class Deployment {
     }
   }
 
+  /** Which release of Synapse answers. */
+  async release(): Promise<string> {
+    const { baseUrl, hostAddress, caCertificate } = await this.outputs();
+    const { body } = await ask(`${baseUrl}/_matrix/federation/v1/version`, hostAddress, caCertificate);
+    return (JSON.parse(body) as { server: { version: string } }).server.version;
+  }
+
   async remove(): Promise<void> {
     await this.host.remove();
     await this.stack.remove();

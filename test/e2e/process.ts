@@ -67,17 +67,22 @@ export async function run(program: string, args: readonly string[], options: Run
 /** Ends a program and all that it started at once, as when the machine that it runs on is switched off. */
 function killTree(pid: number | undefined): void {
   if (pid === undefined) return;
-  const all = processes();
-  const tree = [pid];
-  // It grows while it is walked.
-  for (const member of tree) tree.push(...all.filter(({ parent }) => parent === member).map((child) => child.pid));
-  for (const member of tree) {
+  for (const member of treeOf(pid)) {
     try {
       process.kill(member, "SIGKILL");
     } catch {
       // It has ended by itself.
     }
   }
+}
+
+/** A process, all that it started, and what those started. */
+export function treeOf(pid: number): number[] {
+  const all = processes();
+  const tree = [pid];
+  // It grows while it is walked.
+  for (const member of tree) tree.push(...all.filter(({ parent }) => parent === member).map((child) => child.pid));
+  return tree;
 }
 
 function processes(): { pid: number; parent: number }[] {

@@ -1,5 +1,4 @@
 /* Another release of Synapse: beside the running one, checked, in its place, and back again when it does not answer. */
-import { ask } from "./ask";
 import { Deployment, type Outputs, outage } from "./deployment";
 import { changed, failureOf } from "./stack";
 
@@ -22,18 +21,9 @@ afterAll(async () => {
   await deployment.remove();
 });
 
-async function running(): Promise<string> {
-  const answer = await ask(
-    `${outputs.baseUrl}/_matrix/federation/v1/version`,
-    outputs.hostAddress,
-    outputs.caCertificate,
-  );
-  return (JSON.parse(answer.body) as { server: { version: string } }).server.version;
-}
-
 it("takes the place of the older one, and what was written before is there", async () => {
   const { stack } = deployment;
-  expect(await running()).toBe(OLDER);
+  expect(await deployment.release()).toBe(OLDER);
   const before = await deployment.client();
   await before.login();
   const message = await before.send("written before the upgrade");
@@ -52,7 +42,7 @@ it("takes the place of the older one, and what was written before is there", asy
   const seconds = await outage(outputs, () => stack.up());
   // What the whole update takes must not be what clients wait: only the service's restart is.
   console.log(`clients had no answer for ${seconds.toFixed(1)} s of the upgrade`);
-  expect(await running()).toBe(NEWER);
+  expect(await deployment.release()).toBe(NEWER);
   expect(await before.read(message)).toBe("written before the upgrade");
   await before.close();
 });
@@ -65,7 +55,7 @@ it("keeps the release before, and goes back to it", async () => {
   ]);
   await stack.set({ "synapse.version": OLDER });
   await stack.up();
-  expect(await running()).toBe(OLDER);
+  expect(await deployment.release()).toBe(OLDER);
 });
 
 it("is put back when the new one does not start, and the update says so", async () => {
@@ -78,7 +68,7 @@ it("is put back when the new one does not start, and the update says so", async 
   const messages = await failureOf(stack.up());
   expect(messages).toContain("the earlier ones were put back and are serving");
   expect(messages).toContain("broken on purpose");
-  expect(await running()).toBe(OLDER);
+  expect(await deployment.release()).toBe(OLDER);
   await deployment.proveServing();
 
   // Nothing has to be done for that server any more.
@@ -93,7 +83,7 @@ it("is refused, with the newer one still serving, when the database is too new f
   await host.run(`rm -rf /opt/synapse/releases/${NEWER}-*`);
   await stack.set({ "synapse.version": NEWER });
   await stack.up();
-  expect(await running()).toBe(NEWER);
+  expect(await deployment.release()).toBe(NEWER);
   const schema = await host.sql("SELECT compat_version FROM schema_compat_version");
   const { synapse } = await host.processes();
   await host.sql("UPDATE schema_compat_version SET compat_version = 999");
@@ -101,7 +91,7 @@ it("is refused, with the newer one still serving, when the database is too new f
     await stack.set({ "synapse.version": OLDER });
     expect(await failureOf(stack.up())).toContain(`Synapse ${OLDER} cannot read this database any more`);
     expect((await host.processes()).synapse).toBe(synapse);
-    expect(await running()).toBe(NEWER);
+    expect(await deployment.release()).toBe(NEWER);
   } finally {
     await host.sql(`UPDATE schema_compat_version SET compat_version = ${schema}`);
   }

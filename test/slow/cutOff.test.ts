@@ -31,13 +31,6 @@ afterAll(async () => {
   await (deployment as Deployment | undefined)?.remove();
 });
 
-/** Which release answers. */
-async function running(): Promise<string> {
-  const { baseUrl, hostAddress, caCertificate } = await deployment.outputs();
-  const answer = await ask(`${baseUrl}/_matrix/federation/v1/version`, hostAddress, caCertificate);
-  return (JSON.parse(answer.body) as { server: { version: string } }).server.version;
-}
-
 /** That a client is served, and that the stack has nothing left to do. */
 async function isWhole(): Promise<void> {
   await deployment.proveServing();
@@ -89,7 +82,7 @@ describe("a first deployment", () => {
     expect(interrupted).toBe(true);
     expect(update.messages).toContain("error: update canceled");
     await deployment.stack.up();
-    expect(await running()).toBe(OLDER);
+    expect(await deployment.release()).toBe(OLDER);
     await isWhole();
   });
 });
@@ -164,7 +157,7 @@ describe("an upgrade", () => {
     expect(await saidWhileServing(`${when(half)}\npkill -KILL -f 'pip install.*synapse-requirements'`)).toMatch(
       /it was killed: when the machine ran out of memory, .*\n.*error: pip could not install Synapse 1\.163\.2: /,
     );
-    expect(await running()).toBe(OLDER);
+    expect(await deployment.release()).toBe(OLDER);
   });
 
   it("whose connection is cut goes on on the machine, with the older one serving", async () => {
@@ -175,7 +168,7 @@ kill -KILL $pid`);
     expect(messages).toContain(
       "synapse-install: error: wait: remote command exited without exit status or exit signal",
     );
-    expect(await running()).toBe(OLDER);
+    expect(await deployment.release()).toBe(OLDER);
     begun = await deployment.host.run(environment);
   });
 
@@ -186,9 +179,9 @@ kill -KILL $pid`);
     expect(said).toContain("synapse-service-activation: error: Process exited with status 137 from signal KILL");
     // What the cut connection had left at work was not begun anew.
     expect(await deployment.host.run(environment)).toBe(begun);
-    expect(await running()).toBe(OLDER);
+    expect(await deployment.release()).toBe(OLDER);
     await deployment.stack.up();
-    expect(await running()).toBe(NEWER);
+    expect(await deployment.release()).toBe(NEWER);
     await isWhole();
   });
 
@@ -208,7 +201,7 @@ printf '[Service]\\nExecStartPre=/bin/sleep 10\\n' >/run/systemd/system/synapse.
     await host.run(when("curl -sf -o /dev/null http://127.0.0.1:8008/health && systemctl is-active -q nginx"), 200);
     await deployment.proveServing();
     await stack.up();
-    expect(await running()).toBe(OLDER);
+    expect(await deployment.release()).toBe(OLDER);
     await isWhole();
   });
 });
