@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { ExternalDatabaseArgs } from "./components/ExternalDatabase";
 import type { CertificateSource } from "./components/TlsCertificate";
 import { addressProblem } from "./config/names";
 import { decode, inspect, type Tree, valueAt } from "./config/reading";
@@ -9,13 +10,15 @@ import { type ReadSettings, settingsSchema } from "./config/schema";
 export { readKeyFile } from "./config/sshKeys";
 
 /** What a stack is set to, complete and checked. docs/settings.md says what each setting means. */
-export interface Settings extends Omit<ReadSettings, "domains" | "dbPassword" | "admin" | "tls"> {
+export interface Settings extends Omit<ReadSettings, "domains" | "dbPassword" | "database" | "admin" | "tls"> {
   /** At least one; the first is the address that clients use. */
   readonly domains: [string, ...string[]];
   /** The names that nginx on the machine answers for, and its certificate has to be good for. */
   readonly servedNames: readonly string[];
   /** Secret. */
   readonly dbPassword: pulumi.Output<string>;
+  /** Undefined where PostgreSQL is on the machine. */
+  readonly database?: Pick<ExternalDatabaseArgs, "address" | "ca">;
   /** The password is secret; undefined where the program has to make one. */
   readonly admin: { readonly localpart: string; readonly password?: pulumi.Output<string> };
   readonly tls: CertificateSource;
@@ -88,13 +91,15 @@ function machineOf(given: Tree): string {
 }
 
 function complete(read: ReadSettings, homeserverIsSecret: boolean): Settings {
-  const { serverName, dbPassword, admin } = read;
+  const { serverName, dbPassword, database, admin, ...others } = read;
   const domains = domainsOf(read);
   return {
-    ...read,
+    ...others,
+    serverName,
     domains,
     servedNames: servedNames(serverName, domains, read.nginx.apexSite),
     dbPassword: pulumi.secret(dbPassword),
+    ...(database && { database: databaseElsewhere(database) }),
     admin: {
       localpart: admin.localpart,
       ...(admin.password !== undefined && { password: pulumi.secret(admin.password) }),
@@ -102,6 +107,10 @@ function complete(read: ReadSettings, homeserverIsSecret: boolean): Settings {
     tls: certificateSource(read.tls),
     homeserverIsSecret,
   };
+}
+
+function databaseElsewhere({ tlsMode, ca, ...address }: NonNullable<ReadSettings["database"]>) {
+  return { address: { ...address, sslMode: tlsMode }, ...(ca !== undefined && { ca }) };
 }
 
 // Where a mode needs a setting, the rules have seen to it that it is there.

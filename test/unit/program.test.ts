@@ -34,6 +34,8 @@ const HOST = {
 const SETTINGS = { serverName: "example.com", dbPassword: DB_PASSWORD, host: HOST };
 
 const ROOT = "matrix-homeserver-test";
+/** The component that all of it is in. */
+const HOMESERVER = SETTINGS.serverName;
 
 /** What all else waits for. */
 const FIRST = ["host-facts", "host-claim", "host-repositories", "remains-data"];
@@ -75,12 +77,24 @@ describe.each([
     const names = deployment.resources.map(({ name }) => name);
     expect(names).toEqual([...new Set(names)]);
     for (const { name, parent, type } of deployment.resources) {
-      if (parent !== ROOT && type !== STACK) expect(name.startsWith(`${parent}-`)).toBe(true);
+      if (![ROOT, HOMESERVER].includes(parent) && type !== STACK) expect(name.startsWith(`${parent}-`)).toBe(true);
     }
   });
 
+  test("is one component", () => {
+    const made = deployment.resources.filter(({ parent, type }) => parent === ROOT && !type.startsWith("pulumi:"));
+    expect(made.map(({ name, type }) => [name, type])).toEqual([[HOMESERVER, "matrix-homeserver:index:Homeserver"]]);
+    expect(made[0]?.outputs).toEqual({ baseUrl: "https://matrix.example.com", adminUserId: "@admin:example.com" });
+  });
+
+  test("takes what a stack had before it was one component for its own", () => {
+    const inside = deployment.resources.filter(({ parent }) => parent === HOMESERVER);
+    const outside = [{ spec: expect.objectContaining({ noparent: true, name: "", type: "" }) as object }];
+    for (const { name, options } of inside) expect([name, options.aliases]).toEqual([name, outside]);
+  });
+
   test("has one component a job, each with outputs that it registered", () => {
-    const components = deployment.resources.filter(({ custom, parent }) => !custom && parent === ROOT);
+    const components = deployment.resources.filter(({ custom, parent }) => !custom && parent === HOMESERVER);
     expect(components.map(({ name, type }) => [name, type.replace("matrix-homeserver:index:", "")]).sort()).toEqual([
       ["admin", "AdminUser"],
       ["base", "BaseSystem"],
@@ -571,7 +585,7 @@ function graphOf({ resources }: Deployment): string[] {
 }
 
 function kindOf({ type, parent }: Registered): string {
-  return parent === ROOT ? type : `${type} of ${parent}`;
+  return [ROOT, HOMESERVER].includes(parent) ? type : `${type} of ${parent}`;
 }
 
 function skeleton({ resources }: Deployment): unknown {

@@ -943,7 +943,9 @@ describe("a good stack file", () => {
     });
     expect(settings).toMatchObject({
       servedNames: ["matrix.example.com"],
-      database: { host: "db.example.com", port: 5432, name: "synapse", user: "synapse", tlsMode: "verify-ca" },
+      database: {
+        address: { host: "db.example.com", port: 5432, name: "synapse", user: "synapse", sslMode: "verify-ca" },
+      },
       host: { privateKeyFile: goodKeyFile },
       tls: { mode: "provided", certificate: `${fullChain}\n` },
     });
