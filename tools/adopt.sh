@@ -9,11 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-}
-  [[ $stack =~ ^[A-Za-z0-9_.-]+$ ]] || die "name the stack: make adopt STACK=prod"
-  need pulumi ssh ssh-keyscan npx
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  begin "make adopt STACK=prod" pulumi ssh ssh-keyscan npx
   if [[ -z $(setting host.address) ]]; then
     [[ ! -e ${CONFIG_FILE:-Pulumi.$stack.yaml} ]] || die "the stack $stack names no machine (host.address): set it, or give a new stack another name."
     ask_for_machine ""
@@ -23,19 +19,11 @@ main() {
 
   printf 'Looking at %s…\n' "$address"
   # In a pipe, because there are secrets in it.
-  look | STACK=$stack npx tsx tools/adopt.ts || die "the stack $stack does not take over this server (see above); nothing was changed on it."
+  compose adopt-read.sh "CONFIG=${CONFIG:-}" | as_root "bash -s" | STACK=$stack npx tsx tools/adopt.ts ||
+    die "the stack $stack does not take over this server (see above); nothing was changed on it."
   printf '\nWrote the settings of the stack %s. What pulumi up would do:\n' "$stack"
   pulumi preview --stack "$stack" ${CONFIG_FILE:+--config-file "$CONFIG_FILE"} --non-interactive
   printf 'Look at that, and take a backup of the machine. Then: pulumi up --stack %s\n' "$stack"
-}
-
-# In a function with an input of its own: bash reads the script from the input that its commands would inherit.
-look() {
-  {
-    printf 'CONFIG=%q\nmain() {\n' "${CONFIG:-}"
-    cat scripts/lib.sh scripts/adopt-read.sh
-    printf '}\nmain </dev/null\n'
-  } | as_root "bash -s"
 }
 
 main "$@"

@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import { type Found, planAdoption, report } from "../config/adoption";
+import type { Found } from "../config/adoption/found";
+import { planAdoption, report } from "../config/adoption/plan";
 
 const { STACK: stack = "", CONFIG_FILE: configFile, ACME_EMAIL: acmeEmail } = process.env;
 

@@ -7,11 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-}
-  [[ -n $stack ]] || die "name the stack: make backups STACK=prod"
-  need pulumi ssh
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  begin "make backups STACK=prod" pulumi ssh
   prepare_ssh
   directory=$(setting backup.directory /var/backups/matrix-homeserver)
   as_root "bash -s" <<SCRIPT || die "the machine could not be asked, or its store does not answer (see above)."
@@ -25,7 +21,5 @@ echo "the last one:"
 cat /etc/matrix-homeserver/last-backup 2>/dev/null || echo "there was none yet"
 SCRIPT
 }
-
-STORE_PROGRAM=/usr/local/libexec/matrix-homeserver/backup-store
 
 main "$@"

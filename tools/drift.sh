@@ -8,11 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-}
-  [[ -n $stack ]] || die "name the stack: make drift STACK=prod"
-  need pulumi ssh node
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  begin "make drift STACK=prod" pulumi ssh node
   prepare_ssh
   # The state with its secrets goes from program to program, and onto no disk.
   pulumi stack export --stack "$stack" --show-secrets | drift program | as_root 'bash -s' >"$work/answer" ||

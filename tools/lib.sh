@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# What the commands for operators share: a stack's settings, and a login to its machine that trusts no other. The caller sets
-# $stack, and $work to a folder of its own. A stack's settings that lie elsewhere are named by CONFIG_FILE.
+# What the commands for operators share: a stack's settings, and a login to its machine that trusts no other. A stack's settings
+# that lie elsewhere are named by CONFIG_FILE.
 set -euo pipefail
+
+# Made by the stack on its machine, where it has a store for its backups.
+# shellcheck disable=SC2034
+STORE_PROGRAM=/usr/local/libexec/matrix-homeserver/backup-store
 
 die() {
   printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2
@@ -14,6 +18,15 @@ need() {
   for program in "$@"; do
     command -v "$program" >/dev/null || die "$program is missing here: install it."
   done
+}
+
+# begin EXAMPLE PROGRAM...: $stack is the stack that STACK names, $work a folder until the command's end.
+begin() {
+  stack=${STACK:-}
+  [[ -n $stack ]] || die "name the stack: $1"
+  need "${@:2}"
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
 }
 
 # setting NAME [DEFAULT]
@@ -37,6 +50,17 @@ prepare_ssh() {
 on_machine() { "${ssh_command[@]}" "$address" "$@" </dev/null; }
 # as_root COMMAND: it has standard input.
 as_root() { "${ssh_command[@]}" "$address" "$sudo$1"; }
+
+# compose SCRIPT NAME=VALUE...: a script in scripts/ as it runs on the machine, with what it is told. In a function with an input of its
+# own: bash reads the script from the input that its commands would inherit.
+compose() {
+  local script=$1 variable
+  shift
+  for variable in "$@"; do printf '%s=%q\n' "${variable%%=*}" "${variable#*=}"; done
+  printf 'main() {\n'
+  cat scripts/lib.sh "scripts/$script"
+  printf '}\nmain "$@" </dev/null\n'
+}
 
 # Asks for what make_stack needs: the machine, and a login to it. ask_for_machine DEFAULT_ADDRESS
 ask_for_machine() {

@@ -7,12 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-} to=${TO:-}
-  [[ -n $stack && -n $to ]] || die "name the stack and the version: make postgresql-upgrade STACK=prod TO=16"
+  begin "make postgresql-upgrade STACK=prod TO=16" pulumi ssh
+  to=${TO:-}
   [[ $to =~ ^[1-9][0-9]$ ]] || die "TO is a major version of PostgreSQL, such as 16, and not '$to'."
-  need pulumi ssh
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
   [[ -z $(setting database.host) ]] || die "the database of the stack $stack is elsewhere (database.host): its own administrator upgrades it there."
   prepare_ssh
   on_machine true || die "the machine cannot be reached (see above): check host.address, host.user and host.hostKey."
@@ -31,16 +28,6 @@ DATA=/var/lib/matrix-homeserver
 PROGRAM=$DATA/postgresql-upgrade.sh
 ROLE=synapse
 DATABASE=synapse
-
-# compose SCRIPT NAME=VALUE...: a script in scripts/ as it runs on the machine, with what it is told.
-compose() {
-  local script=$1 variable
-  shift
-  for variable in "$@"; do printf '%s=%q\n' "${variable%%=*}" "${variable#*=}"; done
-  printf 'main() {\n'
-  cat scripts/lib.sh "scripts/$script"
-  printf '}\nmain "$@" </dev/null\n'
-}
 
 program_text() {
   compose postgresql-upgrade.sh "TO=$to" "ROLE=$ROLE" "DATABASE=$DATABASE" "WORK=$DATA/postgresql-upgrade" STATE=/etc/matrix-homeserver \

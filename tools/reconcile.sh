@@ -7,11 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-}
   local status=0 stamp name names settings=()
-  [[ -n $stack ]] || die "name the stack: make reconcile STACK=prod"
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  begin "make reconcile STACK=prod" pulumi
   NAMES=$work/names tools/drift.sh || status=$?
   ((status == 0 || status == 2)) || exit "$status"
   mapfile -t names <"$work/names"

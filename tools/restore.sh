@@ -8,12 +8,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  stack=${STACK:-} from=${FROM:-} force=${FORCE:-}
-  [[ -n $stack && -n $from ]] || die "name the stack and the backup: make restore STACK=prod FROM=example.com-20260102T033000Z.tar.gpg"
+  local example="make restore STACK=prod FROM=example.com-20260102T033000Z.tar.gpg"
+  begin "$example" pulumi gpg ssh tar
+  from=${FROM:-} force=${FORCE:-}
+  [[ -n $from ]] || die "name the backup: $example"
   [[ $from == s3://* || -r $from ]] || die "there is no file $from."
-  need pulumi gpg ssh tar
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
   prepare_ssh
   read_manifest
 
@@ -34,8 +33,6 @@ main() {
 }
 
 PROGRAM=/usr/local/libexec/matrix-homeserver/restore
-
-STORE_PROGRAM=/usr/local/libexec/matrix-homeserver/backup-store
 
 # The machine has the credentials of the store; the private key is here alone.
 fetch() {

@@ -4,8 +4,9 @@
  */
 import { lockedVersions } from "../../components/SynapseVenv";
 import { parseSettings } from "../../config";
-import { type Found, planAdoption, type Plan, report } from "../../config/adoption";
-import { readSites } from "../../config/nginxSites";
+import type { Found } from "../../config/adoption/found";
+import { planAdoption, type Plan, report } from "../../config/adoption/plan";
+import { readSites } from "../../config/adoption/nginxSites";
 import { makeCertificates } from "./settings.certificates";
 
 const made = makeCertificates();
