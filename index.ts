@@ -7,6 +7,7 @@ import { nextSteps } from "./components/nextSteps";
 import { plainly } from "./components/plainly";
 import { warnOfSilence } from "./components/reach";
 import { refuseServerNameChange } from "./components/serverName";
+import { spareDebugging } from "./components/spareDebugging";
 import { wellKnownDocuments } from "./components/WellKnown";
 import { readKeyFile, readSettings, type Settings } from "./config";
 
@@ -61,6 +62,8 @@ async function program() {
     }),
   };
 }
+
+spareDebugging();
 
 export = () => plainly(program);
 

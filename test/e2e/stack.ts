@@ -83,7 +83,7 @@ const exported = z.object({
 export class Stack {
   /**
    * Everything that `pulumi` told a user so far, but for what was asked with secrets: what goes wrong, what changes, and the
-   * programs' words. Not its messages for debugging, in which Pulumi's own SDK quotes secrets: nobody sees those without --debug.
+   * programs' words, those for debugging included.
    */
   transcript = "";
 
@@ -232,9 +232,7 @@ export class Stack {
     );
     // What is killed may leave half a line.
     const outcome = { ...ended, stdout: interrupt ? stdout.slice(0, stdout.lastIndexOf("\n") + 1) : stdout };
-    this.transcript += [...outcome.stdout.split("\n").filter((line) => !isForDebugging(line)), outcome.stderr].join(
-      "\n",
-    );
+    this.transcript += [outcome.stdout, outcome.stderr].join("\n");
     const update = { ...readEvents(outcome), seconds: (Date.now() - started) / 1000 };
     if (outcome.code !== 0) throw new UpdateError(command.join(" "), update);
     return update;
@@ -322,10 +320,6 @@ function readEvents({ stdout, stderr }: Outcome): Pick<Update, "changes" | "mess
     }
   }
   return { changes, messages: [...messages, stderr].join("\n") };
-}
-
-function isForDebugging(line: string): boolean {
-  return line.startsWith("{") && engineEvent.parse(JSON.parse(line)).diagnosticEvent?.severity === "debug";
 }
 
 /** A resource's name in its URN. */
