@@ -35,7 +35,7 @@ const CONTENDERS: Readonly<Record<string, Contender>> = {
   "Synapse's default": { generated: "sqlite3" },
   "the blog post's": { generated: "psycopg2", nginx: PLAIN_NGINX },
   "no keep-alive": { nginx: PLAIN_NGINX },
-  "database by its socket": { settings: { database: { host: "/var/run/postgresql" } } },
+  "database by TCP": { settings: { database: { host: "127.0.0.1" } } },
   "more database memory": {
     postgresql: "shared_buffers = 512MB\neffective_cache_size = 1536MB\nwork_mem = 8MB\nmax_wal_size = 4GB",
   },
@@ -45,6 +45,10 @@ const CONTENDERS: Readonly<Record<string, Contender>> = {
     nginx: "s|proxy_http_version 1.1;|&\\n    gzip on;\\n    gzip_proxied any;\\n    gzip_types application/json;|",
   },
 };
+
+/** Names of those that are to be measured, separated by commas. */
+const ONLY = process.env.ONLY?.split(",") ?? Object.keys(CONTENDERS);
+const chosen = Object.fromEntries(Object.entries(CONTENDERS).filter(([name]) => ONLY.includes(name)));
 
 main(async () => {
   const deployment = await Deployment.prepare("server");
@@ -66,7 +70,7 @@ main(async () => {
     const results: Record<string, Result[]> = {};
     const rounds = await interleaved(
       Object.fromEntries(
-        Object.entries(CONTENDERS).map(([name, { generated = "", settings = {}, nginx = "", postgresql = "" }]) => [
+        Object.entries(chosen).map(([name, { generated = "", settings = {}, nginx = "", postgresql = "" }]) => [
           name,
           async () => {
             const script = readFileSync(join(__dirname, "contenders/server/configure.sh"), "utf8");
@@ -102,7 +106,7 @@ main(async () => {
       median((results[name] ?? []).map(value)).toFixed(0);
     printTable([
       ["ms, medians of the rounds", "send p50", "send p99", "fan-out p50", "fan-out p99", "CPU a message"],
-      ...Object.keys(CONTENDERS).map((name) => [
+      ...Object.keys(chosen).map((name) => [
         name,
         middle(name, ({ send }) => send.p50),
         middle(name, ({ send }) => send.p99),

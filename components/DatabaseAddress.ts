@@ -2,7 +2,9 @@ import { quote } from "./shell";
 
 /** How to reach a PostgreSQL database. The password is in a file of its own. */
 export interface DatabaseAddress {
+  /** A name, an IP address, or the folder of the server's socket on the same machine. */
   readonly host: string;
+  /** Of TCP; and part of the socket's name. */
   readonly port: number;
   readonly name: string;
   readonly user: string;

@@ -6,6 +6,9 @@ import { dependencies } from "./options";
 import { Packages } from "./Packages";
 import { RemoteScript } from "./RemoteScript";
 
+/** Folder of the socket that PostgreSQL's own packages make. It takes less of the processors than TCP does. */
+const SOCKET_FOLDER = "/var/run/postgresql";
+
 /** Arguments of {@link PostgresDb}. */
 export interface PostgresDbArgs {
   /** The machine that PostgreSQL runs on. */
@@ -30,7 +33,7 @@ export class PostgresDb extends pulumi.ComponentResource {
   constructor(name: string, args: PostgresDbArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:PostgresDb", name, {}, opts);
     const { host, database = "synapse", role = "synapse" } = args;
-    this.address = { host: "127.0.0.1", port: 5432, name: database, user: role };
+    this.address = { host: SOCKET_FOLDER, port: 5432, name: database, user: role };
 
     const packages = new Packages(
       `${name}-packages`,
@@ -51,7 +54,12 @@ export class PostgresDb extends pulumi.ComponentResource {
       {
         host,
         script: "postgresql-database.sh",
-        variables: { ROLE: role, DATABASE: database, PASSWORD: pulumi.secret(args.password) },
+        variables: {
+          ROLE: role,
+          DATABASE: database,
+          SOCKET_FOLDER,
+          PASSWORD: pulumi.secret(args.password),
+        },
       },
       { parent: this, dependsOn: cluster },
     );

@@ -30,10 +30,12 @@ running postgresql quietly systemctl start postgresql ||
 looking || wait_until 60 postgresql_answers ||
   fail "PostgreSQL runs but does not answer: see /var/lib/pgsql/data/log on the machine"
 
-# pg_hba.conf's first match wins, and EL8's own rules ask ident, which knows no passwords: ours go first.
+# pg_hba.conf's first match wins, and EL8's own rules go by the name of the account (peer, ident) and take no password: ours go first.
+# Synapse comes by the socket; TCP is for an operator's own tools, and for an earlier configuration that is put back.
 hba=$DATA/pg_hba.conf
 rules() {
   printf '# BEGIN matrix-homeserver\n'
+  printf 'local  %s  %s  scram-sha-256\n' "$DATABASE" "$ROLE"
   for address in 127.0.0.1/32 ::1/128; do
     printf 'host  %s  %s  %s  scram-sha-256\n' "$DATABASE" "$ROLE" "$address"
   done

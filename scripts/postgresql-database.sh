@@ -2,7 +2,7 @@
 # The role and the database that Synapse uses, in the one encoding and collation that Synapse accepts.
 # With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
-: "${ROLE:?}" "${DATABASE:?}" "${PASSWORD:?}"
+: "${ROLE:?}" "${DATABASE:?}" "${SOCKET_FOLDER:?}" "${PASSWORD:?}"
 
 role=$(literal "$ROLE") database=$(literal "$DATABASE") password=$(literal "$PASSWORD")
 
@@ -35,7 +35,7 @@ log_in() {
   passfile=$(mktemp /run/matrix-homeserver.XXXXXX)
   trap 'rm -f "$passfile"' EXIT
   printf '*:*:*:*:%s\n' "$(pgpass_field "$PASSWORD")" >"$passfile"
-  PGPASSFILE=$passfile psql -h 127.0.0.1 -U "$ROLE" -d "$DATABASE" -qAtXwc 'SELECT 1'
+  PGPASSFILE=$passfile psql -h "$SOCKET_FOLDER" -U "$ROLE" -d "$DATABASE" -qAtXwc 'SELECT 1'
 }
 look_at_role() {
   case $(postgres_sql -c "SELECT rolcanlogin AND NOT (rolsuper OR rolcreatedb OR rolcreaterole) FROM pg_roles WHERE rolname = $role") in
@@ -61,4 +61,4 @@ shape=$(postgres_sql -c "SELECT pg_encoding_to_char(encoding) || ' ' || datcolla
 looking || [[ $shape == "UTF8 C C $ROLE" ]] ||
   fail "the database $DATABASE already exists with encoding, collation, ctype and owner '$shape', and Synapse needs 'UTF8 C C $ROLE': dump it, make it anew so, and restore it, or name another database"
 looking || quietly log_in ||
-  fail "the role $ROLE cannot log in to the database $DATABASE over 127.0.0.1 with its password: look for a line in /var/lib/pgsql/data/pg_hba.conf that comes before this program's own"
+  fail "the role $ROLE cannot log in to the database $DATABASE by the socket in $SOCKET_FOLDER with its password: look for a line in /var/lib/pgsql/data/pg_hba.conf that comes before this program's own"

@@ -31,10 +31,11 @@ export function planDatabase(database: FoundDatabase): Part {
       `its PostgreSQL is not the system's own (data in /var/lib/pgsql/data, port 5432), which this program keeps: move the database there first`,
     );
   if (password === null) {
-    if (host !== "" && !host.startsWith("/"))
-      problems.push(
-        `homeserver.yaml has no password of the database's role ${user}: put it there, for it goes on being used`,
-      );
+    problems.push(
+      isLocal
+        ? `homeserver.yaml has no password of the database's role ${user}, which PostgreSQL will ask for: set one (ALTER ROLE ${user} PASSWORD …), put it there, and restart the server`
+        : `homeserver.yaml has no password of the database's role ${user}: put it there, for it goes on being used`,
+    );
     return { settings, secrets: {}, problems };
   }
   const weak = passwordProblem(password, 8);

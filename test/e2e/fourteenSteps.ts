@@ -10,6 +10,8 @@ const homeserverYaml = z.looseObject({
   database: z.object({ name: z.string(), args: z.record(z.string(), z.unknown()) }),
 });
 
+const SOCKET_FOLDER = "/var/run/postgresql";
+
 /** What a deployment has to have done, looked up on the host itself. One test for each step of the job, or several. */
 export function testFourteenSteps(deployed: () => Deployment): void {
   let outputs: Outputs;
@@ -82,17 +84,18 @@ export function testFourteenSteps(deployed: () => Deployment): void {
     expect(await sql("SELECT left(rolpassword, 14) FROM pg_authid WHERE rolname = 'synapse'")).toBe("SCRAM-SHA-256$");
   });
 
-  it("5: PostgreSQL asks for that password, on both loopback addresses, and takes no other", async () => {
-    const rules = `SELECT address, auth_method FROM pg_hba_file_rules
-                    WHERE type = 'host' AND database = '{synapse}' AND user_name = '{synapse}' ORDER BY line_number`;
-    expect(await sql(rules)).toBe("127.0.0.1|scram-sha-256\n::1|scram-sha-256");
+  it("5: PostgreSQL asks for that password, on its socket and both loopback addresses, and takes no other", async () => {
+    const rules = `SELECT type, address, auth_method FROM pg_hba_file_rules
+                    WHERE database = '{synapse}' AND user_name = '{synapse}' ORDER BY line_number`;
+    expect(await sql(rules)).toBe("local||scram-sha-256\nhost|127.0.0.1|scram-sha-256\nhost|::1|scram-sha-256");
     const login = "psql -qAtXw -U synapse -d synapse -c 'SELECT current_user'";
-    expect(
-      await run(
-        `cp /opt/synapse/secrets/pgpass /run/e2e-pgpass && PGPASSFILE=/run/e2e-pgpass ${login} -h 127.0.0.1; rm -f /run/e2e-pgpass`,
-      ),
-    ).toBe("synapse");
-    for (const address of ["127.0.0.1", "::1"]) {
+    const addresses = [SOCKET_FOLDER, "127.0.0.1", "::1"];
+    for (const address of addresses) {
+      expect(
+        await run(
+          `cp /opt/synapse/secrets/pgpass /run/e2e-pgpass && PGPASSFILE=/run/e2e-pgpass ${login} -h ${address}; rm -f /run/e2e-pgpass`,
+        ),
+      ).toBe("synapse");
       await expect(run(`PGPASSWORD=wrong ${login} -h ${address}`)).rejects.toThrow("password authentication failed");
     }
   });
@@ -109,14 +112,16 @@ export function testFourteenSteps(deployed: () => Deployment): void {
         user: "synapse",
         passfile: "/opt/synapse/secrets/pgpass",
         dbname: "synapse",
-        host: "127.0.0.1",
+        host: SOCKET_FOLDER,
         port: 5432,
         cp_min: 5,
         cp_max: 10,
       },
     });
     expect(await run("stat -c '%a %U' /opt/synapse/secrets/pgpass")).toBe("600 synapse");
-    expect(await sql("SELECT count(*) >= 5 FROM pg_stat_activity WHERE usename = 'synapse'")).toBe("t");
+    const sessions =
+      "SELECT count(*) >= 5, bool_and(client_addr IS NULL) FROM pg_stat_activity WHERE usename = 'synapse'";
+    expect(await sql(sessions)).toBe("t|t");
   });
 
   it("8: Synapse finds its configuration good, and tells systemd when it is up", async () => {

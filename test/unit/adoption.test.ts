@@ -229,8 +229,13 @@ it.each<[string, Found, string]>([
   ["another PostgreSQL", found({ database: { ...POSTGRESQL, hasCluster: false } }), "is not the system's own"],
   [
     "a password in a file",
-    found({ database: { ...POSTGRESQL, password: null } }),
-    "has no password of the database's role",
+    found({ database: { ...POSTGRESQL, host: "db.example.com", password: null } }),
+    "has no password of the database's role synapse: put it there",
+  ],
+  [
+    "a login by the account's name",
+    found({ database: { ...POSTGRESQL, host: "", password: null } }),
+    "has no password of the database's role synapse, which PostgreSQL will ask for: set one",
   ],
   [
     "a short password",

@@ -63,7 +63,7 @@ const ADMIN_PASSWORD = "wrong horse; staple";
 const TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIIkept\n-----END PRIVATE KEY-----\n";
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nshown\n-----END CERTIFICATE-----\n";
 const SECRETS = ["correct horse", ADMIN_PASSWORD, "MIIkept", "generated-", "the private key"];
-const DATABASE = { host: "127.0.0.1", port: 5432, name: "synapse", user: "synapse" };
+const DATABASE = { host: "/var/run/postgresql", port: 5432, name: "synapse", user: "synapse" };
 /** What a TimedProgram and its children are, after something. */
 const timed = (name: string, unit: string, after: string, program = unit) => ({
   [name]: "TimedProgram",
@@ -600,17 +600,23 @@ describe("PostgresDb", () => {
       PACKAGES: "postgresql-server postgresql",
       GROUPS_WANTED: "",
     });
-    expect(told(deployment, "it-database")).toEqual({ DATABASE: "synapse", ROLE: "synapse", PASSWORD: DB_PASSWORD });
+    expect(told(deployment, "it-database")).toEqual({
+      ...{ DATABASE: "synapse", ROLE: "synapse", SOCKET_FOLDER: DATABASE.host },
+      PASSWORD: DB_PASSWORD,
+    });
     expect(deployment.get("it").outputs).toEqual({ address: DATABASE });
   });
 
   it("has the names that it is given, everywhere", async () => {
     const deployment = await deployAlone(({ host }) => {
       const { address } = new PostgresDb("it", { host, stream: "15", password: "p", database: "d", role: "r" });
-      expect(address).toEqual({ host: "127.0.0.1", port: 5432, name: "d", user: "r" });
+      expect(address).toEqual({ ...DATABASE, name: "d", user: "r" });
     });
     expect(told(deployment, "it-cluster")).toEqual({ DATABASE: "d", ROLE: "r" });
-    expect(told(deployment, "it-database")).toEqual({ DATABASE: "d", ROLE: "r", PASSWORD: "p" });
+    expect(told(deployment, "it-database")).toEqual({
+      ...{ DATABASE: "d", ROLE: "r", SOCKET_FOLDER: DATABASE.host },
+      PASSWORD: "p",
+    });
   });
 });
 
@@ -877,7 +883,8 @@ test("a SchemaCheck is one look at the database, as Synapse will log in to it", 
     VERSION: "1.2.3",
     RUN_AS: "synapse",
     HOME_FOLDER: "/opt/synapse",
-    DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+    DATABASE:
+      "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='/var/run/postgresql' port='5432'",
     OTHERWISE: "It is shut out.",
   });
   expect(deployment.get("it").outputs).toEqual({});
@@ -1178,7 +1185,8 @@ describe("Backup", () => {
       SERVER_NAME: "example.com",
       RUN_AS: "synapse",
       HOME_FOLDER: "/opt/synapse",
-      DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+      DATABASE:
+        "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='/var/run/postgresql' port='5432'",
       PYTHON: "/opt/synapse/env/bin/python",
       WORK: "/var/lib/matrix-homeserver/backup",
       RECIPIENT: recipient,
@@ -1296,7 +1304,8 @@ test("an AdminUser is one account, whose password is secret", async () => {
     PASSWORD: ADMIN_PASSWORD,
     BIN: "/opt/synapse/env/bin",
     RUN_AS: "synapse",
-    DATABASE: "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='127.0.0.1' port='5432'",
+    DATABASE:
+      "user='synapse' passfile='/opt/synapse/secrets/pgpass' dbname='synapse' host='/var/run/postgresql' port='5432'",
   });
   expect(deployment.get("it").outputs).toEqual({ userId: "@admin:example.com" });
 });

@@ -41,7 +41,7 @@ if generated:
     config.update({k: v for k, v in own.items() if k.startswith(("rc_", "enable_registration")) or k in same})
     if generated == "psycopg2":
         config["database"] = own["database"]
-        config["database"]["args"].update(cp_min=5, cp_max=10)
+        config["database"]["args"].update(host="localhost", cp_min=5, cp_max=10)
 for key, value in json.loads(settings).items():
     if isinstance(value, dict) and key == "database":
         config["database"]["args"].update(value)
