@@ -240,7 +240,16 @@ export class Homeserver extends pulumi.ComponentResource {
     );
 
     const certificate = new TlsCertificate(named("tls"), { host, names: servedNames, source: args.tls }, after());
-    const wellKnown = new WellKnown(named("well-known"), { host, publicBaseUrl: this.baseUrl }, after());
+    const wellKnown = new WellKnown(
+      named("well-known"),
+      {
+        host,
+        publicBaseUrl: this.baseUrl,
+        // What a site of somebody else's says to browsers is not for its snippet to decide.
+        hsts: nginx.hsts === true && servesApex,
+      },
+      after(),
+    );
     const proxy = new NginxProxy(
       named("nginx"),
       {

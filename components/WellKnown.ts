@@ -11,6 +11,8 @@ export interface WellKnownArgs {
   readonly host: Machine;
   /** The address that clients use: `https://matrix.example.com`. */
   readonly publicBaseUrl: string;
+  /** Tell browsers never to use plain HTTP for the server name again, for a year. Default: false. */
+  readonly hsts?: boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export class WellKnown extends pulumi.ComponentResource {
       {
         host: args.host,
         path: this.snippet,
-        content: renderSnippet(args.publicBaseUrl),
+        content: renderSnippet(args.publicBaseUrl, args.hsts),
         // Removed by NginxProxy, since an nginx that includes it would not start without it.
         keep: true,
       },
@@ -56,8 +58,9 @@ export function wellKnownDocuments(publicBaseUrl: string): { server: object; cli
 }
 
 /** The locations that answer with the documents. Pure. */
-export function renderSnippet(publicBaseUrl: string): string {
+export function renderSnippet(publicBaseUrl: string, hsts = false): string {
   return renderTemplate("etc/nginx/matrix-homeserver/well-known.conf", {
+    hsts,
     documents: Object.entries(wellKnownDocuments(publicBaseUrl)).map(([name, content]) => ({
       path: `/.well-known/matrix/${name}`,
       text: inSingleQuotes(JSON.stringify(content)),

@@ -65,7 +65,7 @@ const changes = (serverName: string): Change[] => [
     touches: [...NGINX, ...TLS],
     restarts: [],
   },
-  { title: "HSTS", set: { "nginx.hsts": true }, touches: NGINX, restarts: [] },
+  { title: "HSTS", set: { "nginx.hsts": true }, touches: [...NGINX, "well-known-snippet"], restarts: [] },
   {
     title: "the admin API for a network",
     set: { "nginx.adminNetworks[0]": "192.0.2.0/24" },

@@ -118,9 +118,12 @@ it("says HSTS when it is told to, and serves port 8448", async () => {
   expect(await isOpen(outputs.hostAddress, 8448)).toBe(false);
   await stack.set({ "nginx.hsts": true, "nginx.federationPort": true });
   await stack.up();
-  expect((await get(`${outputs.baseUrl}/_matrix/client/versions`)).headers["strict-transport-security"]).toBe(
-    "max-age=31536000",
-  );
+  const discovery = ["client", "server"].map((name) => `https://${serverName}/.well-known/matrix/${name}`);
+  for (const url of [`${outputs.baseUrl}/_matrix/client/versions`, `https://${serverName}/`, ...discovery])
+    expect({ url, ...(await get(url)).headers }).toMatchObject({
+      url,
+      "strict-transport-security": "max-age=31536000",
+    });
   const federation = await get(`https://${serverName}:8448/_matrix/federation/v1/version`);
   expect(federation.body).toContain("Synapse");
 });
@@ -153,6 +156,8 @@ ${own.key}
 PEM
 nginx -t 2>&1 && systemctl reload nginx && sleep 1`);
     expect((await get(`https://${serverName}/`, own.ca)).body).toBe("a site of its own");
+    const { headers } = await get(`https://${serverName}/.well-known/matrix/client`, own.ca);
+    expect(headers["strict-transport-security"]).toBeUndefined();
     const client = new LabClient({
       serverName,
       address: outputs.hostAddress,

@@ -267,6 +267,15 @@ describe("the well-known snippet", () => {
     }
   });
 
+  it("says HSTS when it is told to, which nginx would not take over from the server's block", () => {
+    for (const { block } of readNginx(renderSnippet("https://matrix.example.com", true))) {
+      expect(directive(block, "add_header")).toEqual([
+        ["Access-Control-Allow-Origin", "*", "always"],
+        ["Strict-Transport-Security", "max-age=31536000", "always"],
+      ]);
+    }
+  });
+
   it("has no variable that nginx would put something in for", () => {
     expect(renderSnippet("https://matrix.example.com/$host")).not.toContain("$");
   });
