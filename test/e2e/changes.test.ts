@@ -139,6 +139,17 @@ it.each(changes("SERVER_NAME").map(({ title }, index) => [title, index] as const
   expect(restarted).toEqual(change.restarts);
 });
 
+it("goes on telling the journal what it does, after a reload of its log settings", async () => {
+  const { host } = deployment;
+  await host.run("systemctl reload synapse; touch /run/e2e-reloaded");
+  await deployment.proveServing();
+  const said = await host.run(
+    "journalctl --sync; journalctl -q -o cat -u synapse --since @$(stat -c %Y /run/e2e-reloaded)",
+  );
+  expect(said).toMatch(/^INFO synapse\.access\..* "PUT [^ ]*\/send\//m);
+  expect(said).not.toContain("logging during logging");
+});
+
 it("leaves a server that clients can use, with all of these changes", async () => {
   await deployment.proveServing();
   expect((await deployment.stack.preview()).changes).toEqual({});

@@ -238,7 +238,7 @@ describe("log.yaml", () => {
           class: "logging.StreamHandler",
           formatter: "journal",
           filters: ["context"],
-          stream: "ext://sys.stdout",
+          stream: "ext://sys.__stdout__",
         },
       },
       loggers: { "synapse.storage.SQL": { level: "INFO" } },
