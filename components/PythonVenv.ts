@@ -31,7 +31,7 @@ export interface PythonOnHost {
 export interface PythonVenvArgs extends PythonOnHost {
   /** What a person calls it: `certbot`. */
   readonly title: string;
-  /** Every package by its version and the hashes of its files, as pip reads it. */
+  /** Every package by its version and the hashes of its files, as pip and uv read it. */
   readonly lock: string;
   /** Python code that fails when the environment is not what it should be. */
   readonly probe: string;
@@ -114,6 +114,7 @@ export class PythonVenv extends pulumi.ComponentResource {
           USER_NAME: args.owner?.userName ?? "root",
           INDEX_URL: args.indexUrl ?? "",
           NO_BINARY: build?.noBinary ?? "",
+          UV: readFileSync(join(LOCKS, "uv.txt"), "utf8"),
         },
         onDelete: { script: "remove-releases.sh", variables: { LINK: link, FOLDER: args.removed } },
         ...(args.timeoutSeconds !== undefined && { timeoutSeconds: args.timeoutSeconds }),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build.sh [VERSION...]: prints a folder whose simple/ is a package index, to be served as it is, with all that a host
 # needs to install these releases of Synapse (the newest that is locked, when none is named), as wheels or from source,
-# certbot and s3cmd.
+# certbot and s3cmd, and the uv that installs them.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -22,7 +22,7 @@ main() {
   if [ $# -eq 0 ]; then
     versions=("$(newest_lock)")
   fi
-  inputs=("$here"/{build.sh,for_python.py,tree.py,tools.txt} "$locks"/{certbot,s3cmd}.txt "$machine")
+  inputs=("$here"/{build.sh,for_python.py,tree.py,tools.txt} "$locks"/{certbot,s3cmd,uv}.txt "$machine")
   for version in "${versions[@]}"; do
     if [ ! -f "$locks/synapse-$version.txt" ]; then
       die "there is no requirements/synapse-$version.txt; make it with: make lock VERSION=$version"
@@ -54,6 +54,7 @@ build() {
         fetch_wheels "$here/tools.txt" "$python"
         fetch_wheels "$locks/certbot.txt" "$python"
         fetch_wheels "$locks/s3cmd.txt" "$python"
+        fetch_wheels "$locks/uv.txt" "$python"
         fetch_sources "$locks/synapse-$version.source.txt" "$python"
       fi
     done

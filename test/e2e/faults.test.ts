@@ -194,7 +194,7 @@ describe("an upgrade", () => {
     await stack.set({ "synapse.indexUrl": "http://127.0.0.1:9/simple/" });
     try {
       expect(await saidOf("true", "true")).toMatch(
-        /error: pip could not install Synapse 1\.163\.2: check that the machine can reach the package index \(http:\/\/127\.0\.0\.1:9\/simple\/\), then run pulumi up again/,
+        /error: uv, which installs Synapse 1\.163\.2, could not be downloaded: check that the machine can reach the package index \(http:\/\/127\.0\.0\.1:9\/simple\/\), then run pulumi up again/,
       );
     } finally {
       await stack.set({ "synapse.indexUrl": host.facts.indexUrl });

@@ -64,7 +64,8 @@ async function saidWhileServing(script: string): Promise<string> {
   return messages;
 }
 
-const PIP = "pgrep -f 'pip install.*synapse-requirements' >/dev/null";
+const UV = "'uv .*pip install.*synapse-requirements'";
+const INSTALLING = `pgrep -f ${UV} >/dev/null`;
 
 describe("a first deployment", () => {
   it("whose initdb is killed says so", async () => {
@@ -152,16 +153,16 @@ describe("an upgrade", () => {
     await deployment.stack.set({ "synapse.version": NEWER });
   });
 
-  it("whose pip is killed says so, and the older one serves", async () => {
-    const half = `{ ${PIP} && compgen -G '/opt/synapse/releases/${NEWER}-*/lib/python3*/site-packages/[m-z]*' >/dev/null; }`;
-    expect(await saidWhileServing(`${when(half)}\npkill -KILL -f 'pip install.*synapse-requirements'`)).toMatch(
-      /it was killed: when the machine ran out of memory, .*\n.*error: pip could not install Synapse 1\.163\.2: /,
+  it("whose installation is killed says so, and the older one serves", async () => {
+    const half = `{ ${INSTALLING} && compgen -G '/opt/synapse/releases/${NEWER}-*/lib/python3*/site-packages/[a-z]*' >/dev/null; }`;
+    expect(await saidWhileServing(`${when(half)}\npkill -KILL -f ${UV}`)).toMatch(
+      /it was killed: when the machine ran out of memory, .*\n.*error: uv could not install Synapse 1\.163\.2: /,
     );
     expect(await deployment.release()).toBe(OLDER);
   });
 
   it("whose connection is cut goes on on the machine, with the older one serving", async () => {
-    const messages = await saidWhileServing(`${when(PIP)}
+    const messages = await saidWhileServing(`${when(INSTALLING)}
 pid=$(cat /run/lock/matrix-homeserver-step-python-venv)
 until [[ $(cat /proc/$pid/comm) == sshd ]]; do pid=$(ps -o ppid= -p $pid | tr -d ' '); done
 kill -KILL $pid`);

@@ -115,10 +115,10 @@ describe("composeScript", () => {
 
   test("is about the disk when that is full, whatever it made fail", () => {
     const full = "quietly bash -c 'echo \"OSError: [Errno 28] No space left on device\"; exit 1'";
-    const { status, stderr } = run(`${full} || fail 'pip could not install it: check the package index'\n`);
+    const { status, stderr } = run(`${full} || fail 'uv could not install it: check the package index'\n`);
     expect(status).toBe(1);
     expect(stderr).toMatch(
-      /^OSError.*\nerror: the machine's disk is full.*; what failed is that pip could not install it\n$/,
+      /^OSError.*\nerror: the machine's disk is full.*; what failed is that uv could not install it\n$/,
     );
   });
 
