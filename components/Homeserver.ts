@@ -208,7 +208,7 @@ export class Homeserver extends pulumi.ComponentResource {
         database: database.address,
         otherwise: shutOut,
       },
-      after(config, database),
+      after(venv, config.secrets, database),
     );
     const service = new SystemdService(
       named("synapse-service"),
@@ -218,6 +218,7 @@ export class Homeserver extends pulumi.ComponentResource {
         description: `Matrix homeserver of ${serverName}`,
         user,
         command: `${venv.link}/bin/python -m synapse.app.homeserver --config-path=${config.path}`,
+        program: venv,
         writable: [`${user.home}/media_store`],
         after: ["postgresql.service", ...(redis ? [`${REDIS_UNIT}.service`] : [])],
         files: config.files,

@@ -74,6 +74,8 @@ export class HomeserverConfig extends pulumi.ComponentResource {
   readonly files: StagedFile[];
   /** Changes with the secrets that Synapse reads at its start, and tells nothing about them. */
   readonly secretsRevision: pulumi.Output<string>;
+  /** Its secrets on the machine, the password of the database's role among them. */
+  readonly secrets: pulumi.Resource;
 
   constructor(name: string, args: HomeserverConfigArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:HomeserverConfig", name, {}, atOnce(opts));
@@ -112,7 +114,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
         // What somebody wrote into their files may have been read since.
         .apply((secrets) => fingerprint(...secrets, ...stampsOf(host, [`${name}-secrets`, `${name}-worker-secrets`]))),
     );
-    const secrets = new RemoteScript(
+    this.secrets = new RemoteScript(
       `${name}-secrets`,
       {
         host,
@@ -170,7 +172,7 @@ export class HomeserverConfig extends pulumi.ComponentResource {
           mode: "0640",
           ...(check !== undefined && { check }),
         },
-        { parent: this, dependsOn: [...dependencies(opts), signingKey, secrets, ...ofWorkers] },
+        { parent: this, dependsOn: [...dependencies(opts), signingKey, this.secrets, ...ofWorkers] },
       ),
       path: `${folder}/${file}`,
       owner: `${user.userName}:${user.userName}`,

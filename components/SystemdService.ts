@@ -34,6 +34,8 @@ export interface SystemdServiceArgs {
   readonly user: SystemUser;
   /** Command line of the main process, which tells systemd when it is ready (`Type=notify`). */
   readonly command: string;
+  /** What brings that command to the machine, which the unit is checked with. Default: it is there. */
+  readonly program?: pulumi.Resource;
   /** Folders that it may write to. */
   readonly writable: readonly string[];
   /** Units on this machine that start before it, when they start at all. Default: none. */
@@ -96,7 +98,7 @@ export class SystemdService extends pulumi.ComponentResource {
           }),
           check: 'systemd-analyze verify "$file"',
         },
-        { parent: this, dependsOn: dependencies(opts) },
+        { parent: this, dependsOn: args.program ?? [] },
       ),
       path: unitFile,
       owner: "root:root",

@@ -36,50 +36,34 @@ export class TimedProgram extends pulumi.ComponentResource {
     super("matrix-homeserver:index:TimedProgram", name, {}, opts);
     const { host, unit, description } = args;
     const program = `${LIBEXEC}/${args.program ?? unit}`;
-    const first = { parent: this, dependsOn: dependencies(opts) };
-    const systemdFile = (kind: "service" | "timer", view: object) =>
-      new RemoteFile(
-        `${name}-${kind}`,
-        {
-          host,
-          path: `/etc/systemd/system/${unit}.${kind}`,
-          content: renderTemplate(`etc/systemd/system/timed.${kind}`, { description, ...view }),
-          // The script below stops the timer first.
-          keep: true,
-          // A time that systemd cannot read would leave a timer that never runs.
-          ...(kind === "timer" && { check: 'systemd-analyze calendar "$(sed -n s/^OnCalendar=//p "$file")"' }),
-        },
-        first,
-      );
-
-    const files = [
-      new RemoteFile(
-        `${name}-program`,
-        { host, path: program, content: programText(args.script, args.variables), mode: "0755" },
-        first,
-      ),
-      systemdFile("service", { program, timeout: args.timeout ?? "15min", after: args.after ?? [] }),
-      systemdFile("timer", { schedule: args.schedule ?? "daily", randomDelay: args.randomDelay ?? "6h" }),
-    ];
+    const file = new RemoteFile(
+      `${name}-program`,
+      { host, path: program, content: programText(args.script, args.variables), mode: "0755" },
+      { parent: this, dependsOn: dependencies(opts) },
+    );
+    const unitText = (kind: "service" | "timer", view: object) =>
+      renderTemplate(`etc/systemd/system/timed.${kind}`, { description, ...view });
     new RemoteScript(
       `${name}-activation`,
       {
         host,
         script: "timer.sh",
-        variables: { UNIT: `${unit}.timer`, TIMES: `${args.schedule ?? "daily"}; ${args.randomDelay ?? "6h"}` },
-        follows: files.map((file) => file.name),
+        variables: {
+          UNIT: unit,
+          SERVICE: unitText("service", { program, timeout: args.timeout ?? "15min", after: args.after ?? [] }),
+          TIMER: unitText("timer", { schedule: args.schedule ?? "daily", randomDelay: args.randomDelay ?? "6h" }),
+          INSTALL_FILE: `${LIBEXEC}/install-file`,
+        },
+        follows: [file.name],
         onDelete: {
           script: "remove-service.sh",
           variables: {
             UNIT: `${unit}.timer`,
-            PATHS: files
-              .slice(1)
-              .map(({ path }) => path)
-              .join("\n"),
+            PATHS: ["service", "timer"].map((kind) => `/etc/systemd/system/${unit}.${kind}`).join("\n"),
           },
         },
       },
-      { parent: this, dependsOn: files },
+      { parent: this, dependsOn: file },
     );
 
     this.registerOutputs();

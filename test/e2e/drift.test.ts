@@ -68,7 +68,7 @@ const BY_HAND: readonly { readonly does: string; readonly named: string; readonl
   {
     does: "sed -i 's/^OnCalendar=.*/OnCalendar=weekly/' /etc/systemd/system/matrix-homeserver-backup.timer",
     named: "/etc/systemd/system/matrix-homeserver-backup.timer: its content differs",
-    of: "backup-timed-timer",
+    of: "backup-timed-activation",
   },
   {
     does: "ln -sfnT /opt/synapse/releases /opt/synapse/env",
@@ -134,7 +134,7 @@ const BY_HAND: readonly { readonly does: string; readonly named: string; readonl
   {
     does: "chmod 0777 /usr/local/libexec/matrix-homeserver/install-file",
     named: "/usr/local/libexec/matrix-homeserver/install-file: it is not this program's own any more",
-    of: "host-claim",
+    of: "host-repositories",
   },
   {
     does: "chown synapse /etc/pki/matrix-homeserver/selfsigned.key",

@@ -68,9 +68,7 @@ const DATABASE = { host: "/var/run/postgresql", port: 5432, name: "synapse", use
 const timed = (name: string, unit: string, after: string, program = unit) => ({
   [name]: "TimedProgram",
   [`${name}-program`]: `file /usr/local/libexec/matrix-homeserver/${program} root:root 0755; after ${after}; undone by rm -f /usr/local/libexec/matrix-homeserver/${program}`,
-  [`${name}-service`]: `file /etc/systemd/system/${unit}.service root:root 0644; after ${after}`,
-  [`${name}-timer`]: `file /etc/systemd/system/${unit}.timer root:root 0644 check 'systemd-analyze calendar "$(sed -n s/^OnCalendar=//p "$file")"'; after ${after}`,
-  [`${name}-activation`]: `timer.sh; after ${name}-program, ${name}-service, ${name}-timer, ready; undone by remove-service.sh`,
+  [`${name}-activation`]: `timer.sh; after ${name}-program, ready; undone by remove-service.sh`,
 });
 
 const STORE_SECRET = "the store's secret key";
@@ -445,8 +443,8 @@ describe.each(NAMES)("%s", (component) => {
         ({ type, name }) => type === COMMAND && !waitsFor(deployment, name, "other"),
       );
       expect(early.map(({ name }) => name)).toEqual(
-        // What only the check of the configuration needs must not hold up the rest.
-        component === "HomeserverConfig" ? ["it-signing-key", "it-secrets"] : [],
+        // What only a check needs must not hold up the rest: of the configuration, of the unit.
+        { HomeserverConfig: ["it-signing-key", "it-secrets"], SystemdService: ["it-unit"] }[component as string] ?? [],
       );
     });
 
@@ -501,8 +499,7 @@ describe("Host", () => {
     const deployment = await deployAlone(COMPONENTS.Host);
     expect(shapeOf(deployment)).toEqual({
       "it-facts": "host.sh; undone by remove-paths.sh",
-      "it-claim": "claim.sh; after it-facts",
-      "it-repositories": "repositories.sh; after it-claim, it-facts",
+      "it-repositories": "repositories.sh; after it-facts",
     });
     expect(deployment.get("it").outputs).toEqual({ facts: FACTS });
     expect(told(deployment, "it-facts")).toMatchObject({
@@ -510,7 +507,7 @@ describe("Host", () => {
       SYNAPSE_VERSION: VERSION,
       STATE: "/etc/matrix-homeserver",
     });
-    expect(told(deployment, "it-claim")).toEqual({
+    expect(told(deployment, "it-repositories")).toMatchObject({
       STACK: "p/s",
       STATE: "/etc/matrix-homeserver",
       LIBEXEC: "/usr/local/libexec/matrix-homeserver",
@@ -1098,7 +1095,17 @@ describe("TimedProgram", () => {
     expect(scriptCalls(deployment.get("it-program"))).toEqual([{ file: "nginx.sh", variables: TIMED }]);
     expect(plain(deployment.get("it-program").inputs.stdin)).toMatch(/^#!\/usr\/bin\/env bash\n/);
     expect(scriptCalls(deployment.get("it-activation"))).toEqual([
-      { file: "timer.sh", variables: { UNIT: "unit.timer", TIMES: "daily; 6h" } },
+      {
+        file: "timer.sh",
+        variables: {
+          UNIT: "unit",
+          SERVICE: expect.stringContaining("\nExecStart=/usr/local/libexec/matrix-homeserver/unit\n") as string,
+          TIMER: expect.stringContaining(
+            "\nOnCalendar=daily\n# Not all machines of the world at the same minute.\nRandomizedDelaySec=6h\n",
+          ) as string,
+          INSTALL_FILE: "/usr/local/libexec/matrix-homeserver/install-file",
+        },
+      },
       {
         file: "remove-service.sh",
         variables: { UNIT: "unit.timer", PATHS: "/etc/systemd/system/unit.service\n/etc/systemd/system/unit.timer" },
@@ -1274,7 +1281,7 @@ describe("NginxProxy", () => {
     expect(shapeOf(deployment)).toEqual({
       "it-packages": "packages.sh; after ready",
       "it-site":
-        "file /etc/nginx/conf.d/matrix-homeserver.conf root:root 0644 check '' check 'nginx -t'; after it-packages, ready, tls-renewal-activation, tls-renewal-program, tls-renewal-service, tls-renewal-timer, tls-selfsigned, well-known-snippet",
+        "file /etc/nginx/conf.d/matrix-homeserver.conf root:root 0644 check '' check 'nginx -t'; after it-packages, ready, tls-renewal-activation, tls-renewal-program, tls-selfsigned, well-known-snippet",
       "it-activation": "nginx.sh; after it-site, ready; undone by nginx-remove.sh",
     });
     expect(told(deployment, "it-packages").MODULES).toBe("nginx:1.24");
