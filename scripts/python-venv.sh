@@ -114,7 +114,8 @@ else
 fi
 say "installing $TITLE"
 uv pip install "${options[@]}" --requirement "$REQUIREMENTS" || fail "uv could not install $TITLE: $reach"
-rm -rf "$tools"
+# Its lock could be written to by everybody.
+rm -rf "$tools" "$RELEASE/.lock"
 
 # Not what nobody runs: tests, what only builds packages, and where in the world a telephone number is. Files that are no Python of this
 # version are passed over.
