@@ -195,4 +195,32 @@ printf '[Service]\\nInaccessiblePaths=-/opt/synapse/secrets\\n' >/etc/systemd/sy
     expect((await host.processes()).synapse).toBe(synapse);
     expect((await server.client.download(media)).toString()).toBe("uploaded before the take-over");
   });
+
+  it("has no drift, and goes with its stack as far as that says", async () => {
+    const { host, stack, serverName, client } = server;
+    expect(await stack.tool("drift.sh", {})).toEqual({
+      code: 0,
+      stdout: `no difference from what the stack ${stack.name} says\n`,
+      stderr: "",
+    });
+    if (database === "sqlite") {
+      await stack.set({ purge: "without-backup" });
+      await stack.up();
+      await stack.destroy();
+      expect(
+        await host.run(
+          "ls -d /opt/synapse /var/lib/matrix-homeserver /etc/matrix-homeserver 2>/dev/null || true; ls -A /var/lib/pgsql/data; getent passwd synapse || true",
+        ),
+      ).toBe("");
+      return;
+    }
+    await stack.destroy();
+    expect(await host.sql("SELECT count(*) FROM users")).toBe("3");
+    expect(await host.run(`ls ${KEEP} /opt/synapse`)).toContain(`${serverName}.signing.key`);
+    // Whoever wants the server back has it.
+    await stack.up();
+    expect((await server.identity()).keys).toEqual(before.keys);
+    expect((await client.download(media)).toString()).toBe("uploaded before the take-over");
+    await client.sendAndReadBack("written after the stack was destroyed and made again");
+  });
 });
