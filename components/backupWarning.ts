@@ -20,7 +20,7 @@ export interface Login {
 }
 
 /** What is asked. The times are the machine's own, whose clock need not be this one's. */
-const QUESTION = `date +now=%s; stat -c set_up=%Y /etc/systemd/system/${BACKUP_UNIT}.timer; cat ${STATE}/last-backup; true`;
+const QUESTION = `date +now=%s; stat -c set_up=%Y /etc/systemd/system/${BACKUP_UNIT}.timer; echo unit=$(systemctl is-active ${BACKUP_UNIT}); cat ${STATE}/last-backup; true`;
 const CONNECT_SECONDS = 5;
 const LIMIT_MS = 8000;
 
@@ -47,6 +47,9 @@ export function judge(answer: string, warnAfterHours: number): string | undefine
   const last = good === undefined ? "there is no good one yet" : `the last good one is of ${inWords(good)}`;
   if (said("result") === "failed")
     return `the last backup failed, ${inWords(said("time") ?? "")} (${said("problem") ?? "no reason was given"}); ${last}; ${advice}`;
+  // Of one that is on its way, nothing can be said yet.
+  if (said("result") === "begun" && said("unit") !== "activating")
+    return `the last backup, begun ${inWords(said("time") ?? "")}, did not come to its end: it was killed, or the machine lost its power; ${last}; ${advice}`;
   const hours = Math.floor((now - (good === undefined ? Number(setUp) : seconds(good))) / 3600);
   if (Number.isNaN(hours)) return `what the machine says of its last backup could not be read; ${advice}`;
   if (hours < warnAfterHours) return undefined;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The S3 store that backups are copied to. put FILE copies one there and lets the oldest go; list names those that are there;
-# get URL writes one to standard output; check CONFIGURATION STORE asks a store whether it lets in who has that configuration.
+# The S3 store that backups are copied to. put FILE... copies there what it lacks of them, and lets the oldest go; list names those that
+# are there; get URL writes one to standard output; check CONFIGURATION STORE asks a store whether it lets in who has that configuration.
 set -euo pipefail
 : "${CLIENT:?}" "${CONFIGURATION:?of s3cmd, with the credentials}" "${STORE:?s3://BUCKET/ or s3://BUCKET/PREFIX/}" "${SERVER_NAME:?}"
 : "${KEEP:?how many are kept there; 0: nothing is removed}"
@@ -30,17 +30,26 @@ refused() { fail "the store ${STORE} does not answer as it should ($(problem)): 
 
 case ${1:-} in
 put)
-  name=$(basename "$2")
-  s3cmd --multipart-chunk-size-mb=64 put "$2" "$STORE$name" >/dev/null 2>"$said" ||
-    fail "it could not be copied to $STORE ($(problem)): check backup.s3"
   there=$(list) || refused
-  grep -qxF "$(stat -c %s "$2") $STORE$name" <<<"$there" || fail "it was copied to $STORE, and is not there in its whole size"
-  if ((KEEP > 0)); then
-    while read -r _ url; do
-      s3cmd del "$url" >/dev/null 2>"$said" ||
-        fail "it was copied to $STORE, and older ones could not be removed there ($(problem)): let the key do that, or set backup.s3.keep to 0"
-    done < <(tail -n "+$((KEEP + 1))" <<<"$there")
-  fi
+  # Of all, those that are to be there in the end: what would be removed at once is not copied.
+  wanted=$({ awk -F/ '{ print $NF }' <<<"$there" && basename -a "${@:2}"; } | sort -ru | awk -v keep="$KEEP" 'NF && (keep == 0 || ++n <= keep)')
+  is_there() { grep -qxF "$(stat -c %s "$1") $STORE$(basename "$1")" <<<"$there"; }
+  copied=()
+  for file in "${@:2}"; do
+    name=$(basename "$file")
+    if is_there "$file" || ! grep -qxF "$name" <<<"$wanted"; then continue; fi
+    s3cmd --multipart-chunk-size-mb=64 put "$file" "$STORE$name" >/dev/null 2>"$said" ||
+      fail "$name could not be copied to $STORE ($(problem)): check backup.s3"
+    copied+=("$file")
+  done
+  ((${#copied[@]} == 0)) || there=$(list) || refused
+  for file in "${copied[@]}"; do
+    is_there "$file" || fail "$(basename "$file") was copied to $STORE, and is not there in its whole size"
+  done
+  while read -r _ url; do
+    [[ -z $url ]] || grep -qxF "$(basename "$url")" <<<"$wanted" || s3cmd del "$url" >/dev/null 2>"$said" ||
+      fail "older ones could not be removed from $STORE ($(problem)): let the key do that, or set backup.s3.keep to 0"
+  done <<<"$there"
   ;;
 list)
   list || refused
@@ -53,5 +62,5 @@ check)
   CONFIGURATION=$2 STORE=$3
   s3cmd --max-retries=1 ls "$STORE$SERVER_NAME-" >/dev/null 2>"$said" || refused
   ;;
-*) fail "backup-store knows put FILE, list, get URL and check CONFIGURATION STORE" ;;
+*) fail "backup-store knows put FILE..., list, get URL and check CONFIGURATION STORE" ;;
 esac

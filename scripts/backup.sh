@@ -21,24 +21,23 @@ give_up() {
   fail "$*; no backup was made, and the earlier ones are as they were"
 }
 # What people and later checks read. A failure leaves what it says of the last whole backup, and of the last that was copied.
-whole=false
-write_status() { # ok|failed
-  umask 022
+whole=false copied=false
+write_status() { # begun|ok|failed
   {
-    printf 'result=%s\ntime=%s\nseconds=%s\n' "$1" "$stamp" "$((SECONDS - began))"
-    [[ $1 == ok ]] || printf 'problem=%s\n' "$(cat "$WORK/problem" 2>/dev/null || printf 'it was cut off')"
+    printf 'result=%s\ntime=%s\n' "$1" "$stamp"
+    [[ $1 == begun ]] || printf 'seconds=%s\n' "$((SECONDS - began))"
+    [[ $1 != failed ]] || printf 'problem=%s\n' "$(cat "$WORK/problem" 2>/dev/null || printf 'it was cut off')"
     if [[ $whole == true ]]; then
       printf 'last_ok=%s\nfile=%s\nbytes=%s\n' "$stamp" "$final" "$(stat -c %s "$final")"
     else
       grep -sE '^(last_ok|file|bytes)=' "$STATUS" || true
     fi
-    if [[ -n $STORE && $1 == ok ]]; then
+    if [[ $copied == true ]]; then
       printf 'last_copied=%s\n' "$stamp"
     elif [[ -n $STORE ]]; then
       grep -s '^last_copied=' "$STATUS" || true
     fi
-  } >"$STATUS.new"
-  mv -fT "$STATUS.new" "$STATUS"
+  } >"$STATUS.new" && chmod 0644 "$STATUS.new" && sync "$STATUS.new" && mv -fT "$STATUS.new" "$STATUS" && sync "$(dirname "$STATUS")"
 }
 finish() {
   local status=$?
@@ -49,6 +48,8 @@ rm -rf "$WORK"
 install -d -m 0700 "$WORK" "$WORK/configuration" "$WORK/gpg"
 trap finish EXIT
 trap 'exit 143' TERM
+# A machine that loses its power in the middle says no more than this. Where it cannot be written, a backup is worth more than its record.
+write_status begun || true
 
 as_service() { (cd "$HOME_FOLDER" && runuser -u "$RUN_AS" -- "$@"); }
 sql() { as_service psql -qAtXw -v ON_ERROR_STOP=1 "$DATABASE" -c "$1" || give_up "the database does not answer (see above)"; }
@@ -132,10 +133,21 @@ cd /
   give_up "the backup could not be put into $DIRECTORY (see above)"
 whole=true
 
-find "$DIRECTORY" -maxdepth 1 -type f -name "$SERVER_NAME-????????T??????Z.tar.gpg" -print0 | sort -rz | tail -zn "+$((KEEP + 1))" | xargs -0r rm -f
-if [[ -n $STORE ]] && ! answer=$("$STORE" put "$final" 2>&1); then
-  printf '%s\n' "the backup $final was made, but ${answer#error: }" >"$WORK/problem"
+# Newest first, each with a null behind it.
+list_backups() { find "$DIRECTORY" -maxdepth 1 -type f -name "$SERVER_NAME-????????T??????Z.tar.gpg" -print0 | sort -rz; }
+list_backups | tail -zn "+$((KEEP + 1))" | xargs -0r rm -f
+to_store() { # FILE...
+  local answer
+  answer=$("$STORE" put "$@" 2>&1) && return
+  printf '%s\n' "a backup was made in $DIRECTORY, but ${answer#error: }" >"$WORK/problem"
   fail "$(cat "$WORK/problem")"
+}
+if [[ -n $STORE ]]; then
+  to_store "$final"
+  copied=true
+  # Those that an earlier run could not copy.
+  mapfile -d '' -t earlier < <(list_backups | tail -zn +2)
+  ((${#earlier[@]} == 0)) || to_store "${earlier[@]}"
 fi
 write_status ok
 say "saved $final, $(stat -c %s "$final") bytes, in $((SECONDS - began)) s: a database dump of $(stat -c %s "$WORK/database.dump") bytes, $media_files media files of $media_bytes bytes"

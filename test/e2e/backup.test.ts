@@ -188,7 +188,7 @@ describe("a backup", () => {
     const { code, said } = await backUp();
     expect(code).not.toBe(0);
     const sentence =
-      /the backup \/var\/backups\/\S+ was made, but it could not be copied to s3:\/\/backups-of-the-tests\/of\/chat\/ \(S3 error: 403 [^\n]*\): check backup\.s3/;
+      /a backup was made in \/var\/backups\/matrix-homeserver, but the store s3:\/\/backups-of-the-tests\/of\/chat\/ does not answer as it should \(S3 error: 403 [^\n]*\): check backup\.s3/;
     expect(said).toMatch(new RegExp(`error: ${sentence.source}`));
     const newest = (await backups()).at(-1) ?? "";
     expect(await store.list("of/chat")).toEqual(there);
@@ -207,7 +207,9 @@ describe("a backup", () => {
     await stack.setSecret("backup.s3.secretAccessKey", STORE_SECRET);
     await stack.up();
     expect((await backUp()).code).toBe(0);
-    expect(await store.list("of/chat")).toContain((await backups()).at(-1));
+    // With the one that was not taken.
+    expect(await backups()).toContain(newest);
+    expect(await store.list("of/chat")).toEqual(await backups());
     expect((await stack.preview()).messages).not.toContain("backup");
   });
 
@@ -257,6 +259,29 @@ head -c $(($(df --output=avail -B1 ${DIRECTORY} | tail -n 1) - 1000000)) /dev/ze
     expect(code).not.toBe(0);
     expect(said).toContain("error: the database does not answer (see above); no backup was made");
     expect(await status()).toContain("problem=the database does not answer");
+  });
+
+  it("that is killed, as by a machine that loses its power, is told by a preview; the next one is whole", async () => {
+    const { host, stack } = deployment;
+    const psql = (query: string) => `runuser -u postgres -- psql -qAtd synapse -c "${query}"`;
+    const asleep = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    // A table that is locked holds pg_dump up.
+    await host.run(`
+systemd-run -q --collect --unit=lock -- ${psql("BEGIN; LOCK TABLE erased_users; SELECT pg_sleep(120)")}
+for _ in {1..100}; do if ${psql(`SELECT 'locked' ${asleep}`)} | grep -q locked; then break; fi; sleep 0.1; done
+systemctl start --no-block matrix-homeserver-backup
+for _ in {1..100}; do if pgrep -x pg_dump >/dev/null; then exit 0; fi; sleep 0.1; done
+exit 1`);
+    expect((await stack.preview()).messages).not.toContain("backup");
+    await host.run(`
+systemctl kill --signal KILL matrix-homeserver-backup
+${psql(`SELECT pg_terminate_backend(pid) ${asleep}`)}`);
+    expect((await stack.preview()).messages).toMatch(
+      /warning: the last backup, begun 20[^,]* UTC, did not come to its end: it was killed, .*; the last good one is of 20/,
+    );
+    expect(await status()).toMatch(/^result=begun\ntime=\S+\nlast_ok=\S+\nfile=\S+\nbytes=\d+\nlast_copied=\S+$/);
+    expect((await backUp()).code).toBe(0);
+    expect(await status()).toMatch(/^result=ok\n/);
   });
 
   it("is not changed by a second update", async () => {

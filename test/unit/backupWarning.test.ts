@@ -25,6 +25,7 @@ describe("judge", () => {
   test.each<[string, Record<string, string | number>]>([
     ["a good one of an hour ago", { result: "ok", time: STAMP, last_ok: STAMP }],
     ["one just young enough", { now: MADE + 50 * HOUR - 1, result: "ok", last_ok: STAMP }],
+    ["one that is on its way", { unit: "activating", result: "begun", time: STAMP, last_ok: STAMP }],
     ["none yet, and nobody can expect one", { now: MADE + 48 * HOUR }],
   ])("is content with %s", (_what, lines) => {
     expect(judge(answer(lines), 50)).toBeUndefined();
@@ -49,6 +50,21 @@ describe("judge", () => {
       "a failed one without words",
       { result: "failed" },
       `the last backup failed, at a time that is not known (no reason was given); there is no good one yet; ${SEE}`,
+    ],
+    [
+      "one that was killed",
+      { unit: "failed", result: "begun", time: "20261126T033000Z", last_ok: STAMP },
+      `the last backup, begun 2026-11-26 03:30 UTC, did not come to its end: it was killed, or the machine lost its power; the last good one is of 2026-11-25 03:30 UTC; ${SEE}`,
+    ],
+    [
+      "a first one in which the machine lost its power",
+      { unit: "inactive", result: "begun", time: STAMP },
+      `the last backup, begun 2026-11-25 03:30 UTC, did not come to its end: it was killed, or the machine lost its power; there is no good one yet; ${SEE}`,
+    ],
+    [
+      "one that is too old, while another is on its way",
+      { now: MADE + 50 * HOUR, unit: "activating", result: "begun", last_ok: STAMP },
+      `the last backup is 50 hours old, and backup.warnAfterHours is 50; ${SEE}`,
     ],
     [
       "one that is too old",
