@@ -45,68 +45,37 @@ as_user mkdir -p "$tools"
 reach="check that the machine can reach the package index (${INDEX_URL:-the public one; set synapse.indexUrl for a mirror}), then run pulumi up again"
 index=${INDEX_URL:-https://pypi.org/simple/}
 
-# get_uv INDEX LOCK TARGET. No pip is needed for it, which would have to be installed first and takes longer.
-get_uv=$(
-  cat <<'END'
-import base64, gzip, hashlib, html, io, os, re, sys, time, zipfile
-from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import Request, urlopen
-
-index, lock, target = sys.argv[1:]
-version = re.search(r"^uv==(\S+)", lock, re.M)[1]
-machine = os.uname().machine
-# For the C library of EL8, by the name that it has on this kind of machine.
-wheel = re.compile(rf"uv-{re.escape(version)}-py3-none-manylinux_2_\d+_{machine}(\.manylinux\w+)?\.whl")
-
-def get(url):
-    place = urlsplit(url)
-    request = Request(place._replace(netloc=place.netloc.rpartition("@")[2]).geturl())
-    request.add_header("Accept", "text/html, */*;q=0.1")
-    request.add_header("Accept-Encoding", "gzip")
-    if place.username:
-        login = f"{unquote(place.username)}:{unquote(place.password or '')}"
-        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
-    for delay in (0.25, 0.5, 1, 2, None):
-        try:
-            with urlopen(request, timeout=30) as answer:
-                body = answer.read()
-                return gzip.decompress(body) if answer.headers["Content-Encoding"] == "gzip" else body
-        except OSError as error:
-            if delay is None:
-                sys.exit(f"{request.full_url}: {error}")
-            time.sleep(delay)
-
-page = index.rstrip("/") + "/uv/"
-for link in re.findall(r"""<a\b[^>]*\bhref=["']([^"']+)""", get(page).decode()):
-    url = urljoin(page, html.unescape(link))
-    if wheel.fullmatch(unquote(urlsplit(url).path.rpartition("/")[2])):
-        break
-else:
-    sys.exit(f"the index has no wheel of uv {version} for {machine}")
-archive = get(url)
-if "sha256:" + hashlib.sha256(archive).hexdigest() not in lock:
-    sys.exit(f"the wheel of uv {version} that the index has is not the one that was locked")
-with open(os.open(target, os.O_WRONLY | os.O_CREAT, 0o700), "wb") as program:
-    program.write(zipfile.ZipFile(io.BytesIO(archive)).read(f"uv-{version}.data/scripts/uv"))
-END
-)
-quietly as_user "$PYTHON" -I -c "$get_uv" "$index" "$UV" "$tools/uv" ||
-  fail "uv, which installs $TITLE, could not be downloaded: $reach"
-
-# Nobody's own settings may reach into a locked installation.
-for setting in $(compgen -e UV_); do unset "$setting"; done
-export UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=5
-uv() { quietly as_user "$tools/uv" --no-config --cache-dir "$tools/cache" --no-python-downloads "$@"; }
-uv venv --no-project --allow-existing --python "$PYTHON" "$RELEASE" || fail "$PYTHON could not make a virtual environment in $RELEASE"
-
-# The machine's own authorities, as those of a mirror may be.
-options=(--python "$RELEASE/bin/python" --require-hashes --system-certs --default-index "$index")
-# Every file is checked against a hash in the lock, so that an index without TLS can refuse to serve, but not deceive.
+# Every file is checked against a hash in a lock, so that an index without TLS can refuse to serve, but not deceive.
+insecure=
 if [[ $index == http://* ]]; then
   authority=${index#http://}
   authority=${authority%%/*}
-  options+=(--allow-insecure-host "${authority##*@}")
+  insecure=${authority##*@}
 fi
+
+# Python keeps a pip for the environments that it makes: to unpack it takes a twentieth of the time of installing it there.
+stored_pip() {
+  local bundled
+  bundled=$("$PYTHON" -Ic 'import ensurepip; print(*ensurepip.__path__)')/_bundled
+  { find /usr/share/python*-wheels "$bundled" -name 'pip-*.whl' -printf '%f %p\n' 2>/dev/null || true; } | sort -rV | sed -n '1s/^[^ ]* //p'
+}
+pip=$(stored_pip)
+[[ -n $pip ]] || fail "$PYTHON brings no pip for virtual environments: see 'rpm -V $PYTHON-libs' on the machine"
+as_user "$PYTHON" -I -m zipfile -e "$pip" "$tools/pip"
+printf '%s' "$UV" | write_as "$USER_NAME" 0644 "$tools/uv.txt"
+# Nobody's own settings may reach into a locked installation.
+quietly as_user env PIP_CONFIG_FILE=/dev/null PYTHONPATH="$tools/pip" "$PYTHON" -m pip --isolated install --target "$tools/uv" --requirement "$tools/uv.txt" --require-hashes \
+  --only-binary :all: --index-url "$index" ${insecure:+--trusted-host "$insecure"} --no-compile --no-cache-dir --disable-pip-version-check \
+  --no-input --timeout 30 --retries 5 ||
+  fail "uv, which installs $TITLE, could not be downloaded: $reach"
+
+for setting in $(compgen -e UV_); do unset "$setting"; done
+export UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=5
+uv() { quietly as_user "$tools/uv/bin/uv" --no-config --cache-dir "$tools/cache" --no-python-downloads "$@"; }
+uv venv --no-project --allow-existing --python "$PYTHON" "$RELEASE" || fail "$PYTHON could not make a virtual environment in $RELEASE"
+
+# The machine's own authorities, as those of a mirror may be.
+options=(--python "$RELEASE/bin/python" --require-hashes --system-certs --default-index "$index" ${insecure:+--allow-insecure-host "$insecure"})
 if [[ -n $NO_BINARY ]]; then
   for package in ${NO_BINARY//,/ }; do options+=(--no-binary "$package"); done
 else
