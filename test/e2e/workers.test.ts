@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import type { LabClient } from "../../lab/client/client";
 import { ask } from "./ask";
 import { Deployment, proveServing, type Outputs } from "./deployment";
+import { Operator } from "./operator";
 import { changed, failureOf } from "./stack";
 
 jest.setTimeout(300_000);
@@ -13,12 +14,15 @@ const WORKERS = ["generic1", "generic2", "federation-sender1", "pusher1", "media
 let deployment: Deployment;
 let outputs: Outputs;
 let client: LabClient;
+let operator: Operator;
 
 beforeAll(async () => {
+  operator = await Operator.create();
   deployment = await Deployment.prepare("wrk");
   // Every process then says which requests it answered.
   await deployment.stack.set({ "synapse.logLevel": "INFO", "workers.generic": 2, "workers.federationSender": 1 });
   await deployment.stack.set({ "workers.pusher": 1, "workers.media": 1, "workers.backgroundTasks": 1 });
+  await deployment.stack.set({ "backup.recipient": operator.publicKey });
   await deployment.stack.up();
   outputs = await deployment.outputs();
   client = await deployment.client();
@@ -28,6 +32,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await client.close();
   await deployment.remove();
+  await operator.remove();
 });
 
 it("run beside Synapse, and nothing of them can be reached from outside", async () => {
@@ -165,10 +170,49 @@ it("are stopped and started with Synapse", async () => {
   await host.run("systemctl stop synapse");
   expect(await units()).toEqual(["synapse-redis"]);
   await host.run("systemctl start synapse");
-  await host.run(
-    "for ((i = 0; i < 300; i++)); do curl -sf -o /dev/null http://127.0.0.1:8101/health && break; sleep 0.2; done",
-  );
+  await allWork();
   await proveServing(client);
+});
+
+it("are there again after a restore, with what a backup had", async () => {
+  const { host, stack } = deployment;
+  const content = randomBytes(50_000);
+  const uri = await client.upload(content);
+  const before = await client.send("written before the backup");
+  await host.run("systemctl start matrix-homeserver-backup");
+  const after = await client.send("written after the backup");
+  const { stdout } = await host.login("sudo -n bash -c 'base64 /var/backups/matrix-homeserver/*.tar.gpg'");
+  const file = await operator.save("backup.tar.gpg", Buffer.from(stdout, "base64"));
+  const restored = await stack.tool("restore.sh", { ...operator.env, FROM: file, FORCE: "yes" });
+  expect({ ...restored, stderr: "" }).toMatchObject({ code: 0 });
+  await allWork();
+  expect(await client.read(before)).toBe("written before the backup");
+  expect(await client.download(uri)).toEqual(content);
+  expect(await host.sql(`SELECT count(*) FROM rooms WHERE room_id = '${after.roomId}'`)).toBe("0");
+  await client.sendAndReadBack("by way of a worker, after a restore");
+  expect((await stack.preview()).changes).toEqual({});
+});
+
+it("know each other by new secrets when these are made anew", async () => {
+  const { host, stack } = deployment;
+  const secrets = () =>
+    host.run("cat /opt/synapse/secrets/redis_password /opt/synapse/secrets/worker_replication_secret");
+  const [redis = "", replication = ""] = (await secrets()).split("\n");
+  const before = await processes();
+  await stack.set({ "rotate.workerSecrets": "2026-11-25" });
+  await stack.up();
+  const made = (await secrets()).split("\n");
+  for (const [index, old] of [redis, replication].entries()) {
+    expect(made[index]).toMatch(/^\w{50}$/);
+    expect(made[index]).not.toBe(old);
+  }
+  expect(await host.run(`REDISCLI_AUTH=${redis} redis-cli -p 16379 ping 2>&1`)).toContain("NOAUTH");
+  const anew = await processes();
+  expect(Object.keys(anew).sort()).toEqual(Object.keys(before).sort());
+  for (const [unit, process] of Object.entries(anew))
+    expect({ unit, process }).not.toEqual({ unit, process: before[unit] });
+  // What one process writes, another one tells of.
+  await client.sendAndReadBack("by way of a worker, with new secrets");
 });
 
 it("go, and Redis with them, and the main process does all of it again", async () => {
@@ -183,6 +227,14 @@ it("go, and Redis with them, and the main process does all of it again", async (
   expect(await client.download(await client.upload(Buffer.from("by the main process")))).toHaveLength(19);
   expect((await stack.preview()).changes).toEqual({});
 });
+
+/** Waits until every worker that has a port for it calls itself healthy. */
+async function allWork(): Promise<void> {
+  await deployment.host.run(`for port in 8101 8102 8201 8301 8401 8501; do
+      for ((i = 0; i < 300; i++)); do curl -sf -o /dev/null http://127.0.0.1:$port/health && break; sleep 0.2; done
+      curl -sS -o /dev/null http://127.0.0.1:$port/health
+    done`);
+}
 
 /** Units of Synapse's that run, without `.service`. */
 async function units(): Promise<string[]> {
