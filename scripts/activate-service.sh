@@ -19,8 +19,10 @@ each_file() {
   done <<<"$FILES"
 }
 
+# What is as it should be is not written again: systemd would have to read all of its units anew for it.
 put() { # SOURCE LIVE OWNER MODE
-  write_as "${3%%:*}" "$4" "$2" <"$1" && relabel "$2"
+  { cmp -s "$1" "$2" && [[ ! -L $2 && -z $(attributes "$2" "$3" "$4") ]]; } || write_as "${3%%:*}" "$4" "$2" <"$1" || return
+  relabel "$2"
 }
 keep() { install -m 0600 "$2" "$KEEP.new/$(basename "$2")"; }
 put_back() { put "$KEEP/$(basename "$2")" "$2" "$3" "$4"; }
@@ -74,7 +76,7 @@ stranger() {
 }
 # What went wrong, as the end of a sentence.
 restart() {
-  systemctl daemon-reload
+  read_unit "$UNIT"
   systemctl reset-failed "$UNIT" 2>/dev/null || true
   problem="did not start"
   timeout "$START_SECONDS" systemctl restart "$UNIT" >/dev/null 2>&1 || return 1

@@ -112,6 +112,12 @@ enable() {
   quietly systemctl enable "$1"
 }
 
+# read_unit UNIT: systemd knows it as it is on disk. It reads all of its units for that, so only when it has to.
+read_unit() {
+  [[ $(systemctl show --property LoadState,NeedDaemonReload "$1" | sort | paste -sd ' ') == "LoadState=loaded NeedDaemonReload=no" ]] ||
+    systemctl daemon-reload
+}
+
 # running UNIT COMMAND...: COMMAND makes it run.
 running() { systemctl is-active -q "$1" || change service "$1" "it is not running" "${@:2}"; }
 

@@ -17,7 +17,7 @@ if looking; then
   exit 0
 fi
 
-systemctl daemon-reload
+read_unit "$UNIT"
 enabled "$UNIT" || fail "systemd refused the unit $UNIT: see 'systemctl status $UNIT' on the machine"
 if [[ $(cat "$RUNNING" 2>/dev/null) == "$REVISION" ]] && works >/dev/null 2>&1; then
   say "$UNIT runs with all of this already"

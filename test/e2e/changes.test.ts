@@ -124,7 +124,9 @@ it.each(changes("SERVER_NAME").map(({ title }, index) => [title, index] as const
   const { stack, host, serverName } = deployment;
   const change = changes(serverName)[index];
   if (!change) throw new Error("there is no such change");
+  const unit = () => host.run("stat -c %i /etc/systemd/system/synapse.service");
   const before = await host.processes();
+  const unitBefore = await unit();
   if (change.set) await stack.set(change.set);
   for (const [path, value] of Object.entries(change.secret ?? {})) await stack.setSecret(path, value);
   for (const path of change.unset ?? []) await stack.unset(path);
@@ -137,6 +139,8 @@ it.each(changes("SERVER_NAME").map(({ title }, index) => [title, index] as const
   const after = await host.processes();
   const restarted = (["synapse", "nginx", "postgresql"] as const).filter((unit) => after[unit] !== before[unit]);
   expect(restarted).toEqual(change.restarts);
+  // A unit that is written anew makes systemd read all of its units.
+  expect(await unit()).toBe(unitBefore);
 });
 
 it("goes on telling the journal what it does, after a reload of its log settings", async () => {
