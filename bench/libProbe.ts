@@ -20,6 +20,8 @@ export interface Seen {
   readonly requests: number;
   /** From the first request that failed to the last one. */
   readonly failingSeconds: number;
+  /** How many failed for what reason: an HTTP status, or what became of the connection. */
+  readonly reasons: Readonly<Record<string, number>>;
 }
 
 /** Asks the homeserver, as a logged-in client: the JSON answer to a GET of a path of the client API. */
@@ -52,6 +54,12 @@ export async function probe(
     const since = () => (performance.now() - started) / 1000;
     const state: { done?: number; error?: Error; live?: number } = {};
     const failures: number[] = [];
+    const reasons: Record<string, number> = {};
+    const fails = (at: number, error: unknown) => {
+      failures.push(at);
+      const reason = reasonOf(error);
+      reasons[reason] = (reasons[reason] ?? 0) + 1;
+    };
     const pending: Promise<void>[] = [];
     const goesOn = () =>
       state.error === undefined &&
@@ -76,7 +84,9 @@ export async function probe(
       pending.push(
         get("v3/account/whoami").then(
           () => undefined,
-          () => void failures.push(at),
+          (error: unknown) => {
+            fails(at, error);
+          },
         ),
       );
       await sleep(INTERVAL_MS);
@@ -90,8 +100,14 @@ export async function probe(
       failed: failures.length,
       requests: pending.length,
       failingSeconds: failures.length > 0 ? Math.max(...failures) - Math.min(...failures) : 0,
+      reasons,
     };
   } finally {
     await agent.destroy();
   }
+}
+
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? cause.message : (/: (\d{3}) /.exec(message)?.[1] ?? message);
 }

@@ -19,6 +19,8 @@ interface Way {
 
 const MEGABYTE = 1024 * 1024;
 const BY_HAND = "/etc/pki/matrix/server";
+/** A limit on what anybody may ask for, so that it shows without anything being written. */
+const RATE_LIMIT = "rc_registration_token_validity";
 const mediaConfig = z.object({ "m.upload.size": z.number() });
 
 main(async () => {
@@ -45,6 +47,7 @@ main(async () => {
       "tls.mode": "provided",
       "homeserver.rc_login.account.burst_count": 1000,
       "homeserver.rc_login.address.burst_count": 1000,
+      [`homeserver.${RATE_LIMIT}.burst_count`]: 1e6,
     });
     await setOwn(nth(certificates.ours, 0));
     await up();
@@ -69,6 +72,17 @@ main(async () => {
 
     const limit = (megabytes: number) => async (get: Ask) =>
       mediaConfig.parse(await get("v1/media/config"))["m.upload.size"] === megabytes * MEGABYTE;
+    // Beyond it Synapse waits half a second before it says so.
+    const isLimited = async (get: Ask) => {
+      const said = () => get("v1/register/m.login.registration_token/validity?token=none").catch(String);
+      await said();
+      return String(await said()).includes(" 429 ");
+    };
+    const setRate = (burst: number) => ours.stack.set({ [`homeserver.${RATE_LIMIT}.burst_count`]: burst });
+    const setRateByHand = (burst: number) =>
+      target.host.run(`
+sed -i 's/^${RATE_LIMIT}: .*/${RATE_LIMIT}: { burst_count: ${burst} }/' /opt/synapse/homeserver.yaml
+systemctl restart synapse`);
     const certificate =
       ({ address, baseUrl }: Watched, { certificate }: Issued) =>
       async () =>
@@ -97,6 +111,20 @@ systemctl restart synapse
 nginx -t -q && systemctl reload nginx`),
           shows: limit(200 + round),
         }),
+      "rate limit, pulumi up": async () => {
+        await setRate(1e6);
+        await up();
+        await setRate(1);
+        return { on: here, change: up, shows: isLimited };
+      },
+      "rate limit, Ansible": async () => {
+        await setRateByHand(1e6);
+        return { on: there, change: () => play(target, { tags: "rate-limit", rateLimit: 1 }), shows: isLimited };
+      },
+      "rate limit, by hand": async () => {
+        await setRateByHand(1e6);
+        return { on: there, change: () => setRateByHand(1), shows: isLimited };
+      },
       "certificate, pulumi up": async (round) => {
         const next = nth(certificates.ours, round);
         await setOwn(next);
@@ -162,7 +190,7 @@ nginx -t -q && systemctl reload nginx`),
       )),
     };
     publish({ what: "one-change", unit: "s", rounds: measured, notes: { seen } });
-    const middle = (of: readonly Seen[], what: keyof Seen, digits = 1) =>
+    const middle = (of: readonly Seen[], what: Exclude<keyof Seen, "reasons">, digits = 1) =>
       median(of.map((one) => one[what])).toFixed(digits);
     printTable([
       ["medians of the rounds", "s until live", "s until done", "failed requests", "of", "from first to last, s"],

@@ -29,6 +29,8 @@ export interface Change {
   readonly tags?: string;
   /** `max_upload_size`. Default: 50M. */
   readonly uploadLimit?: string;
+  /** `rc_registration_token_validity.burst_count`. Default: a million, which nobody sees. */
+  readonly rateLimit?: number;
   /** The server's certificate. Default: the one that the playbook makes. */
   readonly certificate?: Pick<Issued, "certificate" | "key">;
 }
@@ -36,7 +38,7 @@ export interface Change {
 async function play(
   python: string,
   target: Target,
-  { tags = "all", uploadLimit = "50M", certificate }: Change = {},
+  { tags = "all", uploadLimit = "50M", rateLimit = 1e6, certificate }: Change = {},
 ): Promise<void> {
   const { host, serverName, dbPassword, adminPassword, secrets } = target;
   const { address, user, port, hostKey, privateKeyFile, indexUrl } = host.facts;
@@ -61,6 +63,7 @@ async function play(
             macaroon_secret_key: secrets.macaroon,
             form_secret: secrets.form,
             upload_limit: uploadLimit,
+            rate_limit: rateLimit,
             ...(certificate && { certificate: certificate.certificate, certificate_key: certificate.key }),
             index_url: indexUrl,
             requirements: join(REPOSITORY, LOCK),
