@@ -111,6 +111,15 @@ export class Host extends pulumi.ComponentResource implements Machine {
       },
       { parent: this },
     );
+    const claim = new RemoteScript(
+      `${name}-claim`,
+      {
+        host: machine,
+        script: "claim.sh",
+        variables: { STACK: args.stack, STATE, LIBEXEC, INSTALL_FILE: readScript("install-file.sh") },
+      },
+      { parent: this, dependsOn: look },
+    );
     const seen = look.stdout.apply((json) => JSON.parse(json) as Look);
     const repositories = new RemoteScript(
       `${name}-repositories`,
@@ -118,10 +127,6 @@ export class Host extends pulumi.ComponentResource implements Machine {
         host: machine,
         script: "repositories.sh",
         variables: {
-          STACK: args.stack,
-          STATE,
-          LIBEXEC,
-          INSTALL_FILE: readScript("install-file.sh"),
           VAULT_URL: pulumi
             .all([seen, args.vaultUrl ?? "https://vault.centos.org"])
             .apply(([{ vaultOnly }, vaultUrl]) => (vaultOnly ? vaultUrl : "")),
@@ -131,7 +136,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
           NGINX_STREAMS: seen.nginxStreams,
         },
       },
-      { parent: this, dependsOn: look },
+      { parent: this, dependsOn: claim },
     );
     this.ready = repositories;
     this.facts = pulumi

@@ -1,35 +1,13 @@
 #!/usr/bin/env bash
-# Notes on the machine whose it is, puts the program there that RemoteFile calls, makes sure that the machine's package repositories are
-# ones that still exist, and answers as JSON which of the versions that Synapse can be run with they have.
-# With LOOK set it changes nothing and tells what differs.
+# Makes sure that the machine's package repositories are ones that still exist, and answers as JSON which of the versions that
+# Synapse can be run with they have.
+# Nothing of it can differ later.
 set -euo pipefail
-: "${STACK:?project/stack}" "${STATE:?folder for what the program has to remember of the machine}"
-: "${LIBEXEC:?}" "${INSTALL_FILE:?the text of that program}"
 : "${VAULT_URL?server that has what the mirrors of CentOS gave up; empty for a system whose mirrors are alive}"
 : "${PYTHONS:?command=package}" "${POSTGRESQL_STREAMS:?}" "${NGINX_STREAMS:?}" # in order of preference, separated by blanks
 
 # The tests have machines that lie in a folder.
 root=${machine_root:-}
-
-note() {
-  install -d -m 0755 "$STATE"
-  printf '%s\n' "$STACK" >"$STATE/stack"
-}
-[[ $(cat "$STATE/stack" 2>/dev/null) == "$STACK" ]] || change file "$STATE/stack" "it does not say that the machine is kept by $STACK" note
-
-program=$LIBEXEC/install-file
-put_program() {
-  install -d -m 0755 "$LIBEXEC"
-  printf '%s' "$INSTALL_FILE" >"$LIBEXEC/.install-file.new"
-  chmod 0755 "$LIBEXEC/.install-file.new"
-  mv -fT "$LIBEXEC/.install-file.new" "$program"
-}
-is_whole() { cmp -s <(printf '%s' "$INSTALL_FILE") "$program" && [[ -z $(attributes "$program" root:root 0755) ]]; }
-is_whole ||
-  change file "$program" "it is not this program's own any more" put_program
-
-# What follows is decided once.
-! looking || exit 0
 
 # repoint FILE: the file with the vault in place of CentOS's own mirrors, which is all that it touches. What was there stays as
 # a comment, so that the next run finds the path again and a new vault takes the place of the old one.

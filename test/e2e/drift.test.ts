@@ -134,7 +134,7 @@ const BY_HAND: readonly { readonly does: string; readonly named: string; readonl
   {
     does: "chmod 0777 /usr/local/libexec/matrix-homeserver/install-file",
     named: "/usr/local/libexec/matrix-homeserver/install-file: it is not this program's own any more",
-    of: "host-repositories",
+    of: "host-claim",
   },
   {
     does: "chown synapse /etc/pki/matrix-homeserver/selfsigned.key",

@@ -499,7 +499,8 @@ describe("Host", () => {
     const deployment = await deployAlone(COMPONENTS.Host);
     expect(shapeOf(deployment)).toEqual({
       "it-facts": "host.sh; undone by remove-paths.sh",
-      "it-repositories": "repositories.sh; after it-facts",
+      "it-claim": "claim.sh; after it-facts",
+      "it-repositories": "repositories.sh; after it-claim, it-facts",
     });
     expect(deployment.get("it").outputs).toEqual({ facts: FACTS });
     expect(told(deployment, "it-facts")).toMatchObject({
@@ -507,7 +508,7 @@ describe("Host", () => {
       SYNAPSE_VERSION: VERSION,
       STATE: "/etc/matrix-homeserver",
     });
-    expect(told(deployment, "it-repositories")).toMatchObject({
+    expect(told(deployment, "it-claim")).toEqual({
       STACK: "p/s",
       STATE: "/etc/matrix-homeserver",
       LIBEXEC: "/usr/local/libexec/matrix-homeserver",

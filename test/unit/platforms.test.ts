@@ -581,9 +581,7 @@ esac`,
   }
 
   async repositories(variables: Variables): Promise<Ending> {
-    const folder = join(this.root, "of-the-program");
-    const its = { STACK: "matrix-homeserver/ours", STATE: folder, LIBEXEC: folder, INSTALL_FILE: "#!/bin/sh\n" };
-    return await this.run("repositories.sh", { ...its, VAULT_URL: "", ...variables });
+    return await this.run("repositories.sh", { VAULT_URL: "", ...variables });
   }
 
   private async run(script: string, variables: Variables): Promise<Ending> {

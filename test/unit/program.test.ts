@@ -38,7 +38,7 @@ const ROOT = "matrix-homeserver-test";
 const HOMESERVER = SETTINGS.serverName;
 
 /** What all else waits for. */
-const FIRST = ["host-facts", "host-repositories", "remains-data"];
+const FIRST = ["host-facts", "host-claim", "host-repositories", "remains-data"];
 
 const nextSteps = ({ resources }: Deployment) =>
   String(resources.find(({ name }) => name === ROOT)?.outputs?.nextSteps);
@@ -116,7 +116,7 @@ describe.each([
 
   test("touches the machine only after it was found fit", () => {
     expect(deployment.get("host-facts").dependsOn).toEqual([]);
-    expect(deployment.get("host-repositories").dependsOn).toEqual(["host-facts"]);
+    expect(deployment.get("host-repositories").dependsOn).toEqual(["host-claim", "host-facts"]);
     expect(deployment.get("remains-data").dependsOn).toEqual(["host-repositories"]);
     for (const { name, dependsOn } of deployment.commands) {
       if (!FIRST.includes(name))
@@ -433,7 +433,7 @@ describe("a stack with workers", () => {
     ["synapse-install", ["synapse-install", "synapse-service-activation"]],
     ["worker-generic1-config", ["worker-generic1-config", "worker-generic1-service-activation"]],
     ["redis-service-unit", ["redis-service-activation", "redis-service-unit"]],
-    ["host-repositories", ["host-repositories"]],
+    ["host-claim", ["host-claim"]],
   ])("runs %s again when a repair names it, and what has to take it up, and nothing else", async (name, again) => {
     const repaired = await up({ ...SETTINGS, workers: WORKERS, reconcile: { [name]: "2026-11-25T02:30:00Z" } });
     expect(changes(deployment, repaired)).toEqual(["health-client", "health-workers", ...again].sort());
