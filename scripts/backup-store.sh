@@ -32,7 +32,7 @@ case ${1:-} in
 put)
   there=$(list) || refused
   # Of all, those that are to be there in the end: what would be removed at once is not copied.
-  wanted=$({ awk -F/ '{ print $NF }' <<<"$there" && basename -a "${@:2}"; } | sort -ru | awk -v keep="$KEEP" 'NF && (keep == 0 || ++n <= keep)')
+  wanted=$({ awk -F/ '{ print $(NF) }' <<<"$there" && basename -a "${@:2}"; } | sort -ru | awk -v keep="$KEEP" 'NF && (keep == 0 || ++n <= keep)')
   is_there() { grep -qxF "$(stat -c %s "$1") $STORE$(basename "$1")" <<<"$there"; }
   copied=()
   for file in "${@:2}"; do
