@@ -9,7 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  begin "make adopt STACK=prod" pulumi ssh ssh-keyscan npx
+  local example="make adopt STACK=prod"
+  begin "$example" pulumi ssh ssh-keyscan npx
+  [[ $stack =~ ^[A-Za-z0-9_.-]+$ ]] || die "name the stack: $example"
   if [[ -z $(setting host.address) ]]; then
     [[ ! -e ${CONFIG_FILE:-Pulumi.$stack.yaml} ]] || die "the stack $stack names no machine (host.address): set it, or give a new stack another name."
     ask_for_machine ""
