@@ -1,35 +1,44 @@
-// nothing to do: pulumi preview and up without a change, an empty program, Ansible
+// nothing to do: pulumi preview and up without a change, programs that do nothing, Ansible
 import { Deployment } from "../test/e2e/deployment";
-import type { Update } from "../test/e2e/stack";
+import type { Stack, Update } from "../test/e2e/stack";
 import { ansible } from "./contenders/ansible";
-import { emptyStack } from "./contenders/empty";
+import { bareStack } from "./contenders/bare";
 import { freshTarget, type Target } from "./contenders/target";
 import { interleaved, main, publish, seconds } from "./lib";
+
+/** What Pulumi itself takes: alone, with its two plugins, and with as many commands and passwords as a homeserver has. */
+const FLOORS = {
+  empty: { commands: 0, passwords: 0 },
+  "a command, a password": { commands: 1, passwords: 1 },
+  "as many of them as ours": { commands: 30, passwords: 4 },
+};
 
 main(async () => {
   const play = await ansible.prepare();
   const deployment = await Deployment.prepare("noop");
   const { host, stack } = deployment;
-  const empty = await emptyStack(`${host.name}-empty`);
+  const floors: Record<string, Stack> = {};
   let theirs: Target | undefined;
   try {
     const target = (theirs = await freshTarget("noop-a"));
     await play(target);
     await stack.up();
+    for (const [name, resources] of Object.entries(FLOORS)) {
+      floors[name] = await bareStack(`${host.name}-${resources.commands}`, host, resources);
+    }
     const { result: rounds, logins } = await host.countingLogins(() =>
       interleaved({
-        "empty preview": () => unchanged(empty.preview()),
-        "empty up": () => unchanged(empty.up()),
+        ...Object.fromEntries(Object.entries(floors).map(([name, floor]) => [name, () => unchanged(floor.preview())])),
         "pulumi preview": () => unchanged(stack.preview()),
         "pulumi up": () => unchanged(stack.up()),
         Ansible: () => seconds(() => play(target)),
       }),
     );
     if (logins !== 0) throw new Error(`without a change there were ${logins} connections to the host`);
-    publish({ what: "no-op", unit: "s", rounds, comparedWith: "empty preview", notes: { logins } });
+    publish({ what: "no-op", unit: "s", rounds, comparedWith: "empty", notes: { logins } });
   } finally {
     await theirs?.host.remove();
-    await empty.remove();
+    for (const floor of Object.values(floors)) await floor.remove();
     await deployment.remove();
   }
 });

@@ -2,7 +2,10 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { Homeserver } from "../../../components/Homeserver";
+import { spareDebugging } from "../../../components/spareDebugging";
 import { lockedVersions } from "../../../components/SynapseVenv";
+
+spareDebugging();
 
 // The machines do not exist: 192.0.2.0/24 is nobody's.
 const settings = new pulumi.Config();
