@@ -33,7 +33,7 @@ main() {
 
 lock_program() {
   say "resolving $version for Python $python and newer..."
-  resolve "$tool" "$python" "$work/lock" <<<"$version"
+  resolve "$work/lock" <<<"$version"
   check_all
   write "$version" "$work/lock" "$version.txt" "$version"
 }
@@ -48,11 +48,11 @@ lock_synapse() {
   holds=('txredisapi<1.6' requests)
   if is_older "$version" 1.147; then holds+=('prometheus-client<0.24'); fi
   printf '%s\n' "$wanted" psycopg2-binary "${holds[@]}" |
-    resolve "$tool" "$python" "$work/lock"
+    resolve "$work/lock"
   # The same version of both, or versions: each Python may have one of its own.
   driver=$(sed -n 's/^psycopg2-binary==\(.*\) \\$/psycopg2==\1/p' "$work/lock")
   printf '%s\n' "$wanted" "$driver" "${holds[@]}" |
-    resolve "$tool" "$python" "$work/lock.source" --constraint "$work/lock"
+    resolve "$work/lock.source" --constraint "$work/lock"
   check_all
   write "Synapse $version" "$work/lock" "synapse-$version.txt" "$version"
   write "Synapse $version" "$work/lock.source" "synapse-$version.source.txt" "$version"
@@ -70,30 +70,57 @@ install_uv() {
   env -u PIP_FIND_LINKS "$1/bin/python" -I -m pip install --quiet --only-binary :all: --require-hashes --requirement "$here/uv.txt"
 }
 
-# resolve TOOL PYTHON TARGET [OPTION...]: the requirements come on stdin. An older release may be all that an older
+# resolve TARGET [OPTION...]: the requirements come on stdin. An older release may be all that an older
 # Python gets; a newer Python has the newest all the same.
 resolve() {
-  local tool=$1 python=$2 target=$3
-  shift 3
-  uv "$tool" pip compile --quiet --universal --python-version "$python" --only-binary :all: --no-binary psycopg2 \
-    --generate-hashes --no-annotate --no-header --output-file "$target" "$@" -
+  local target=$1
+  shift
+  compile --generate-hashes --no-annotate --no-header --output-file "$work/all" "$@" -
+  leave_out_other_systems "$work/all" >"$target"
+}
+
+compile() {
+  uv pip compile --quiet --universal --python-version "$python" --only-binary :all: --no-binary psycopg2 "$@"
+}
+
+# leave_out_other_systems LOCK: four of five hashes are of wheels that no EL8 can run, and each of them would be in the state
+# of every stack. That format has the names of the files with the hashes, a file a line.
+leave_out_other_systems() {
+  local others=$work/others
+  compile --no-deps --format pylock.toml --output-file "$work/pylock.toml" "$1"
+  sed -nE 's|.*/([^/"]+\.whl)", .*sha256 = "([0-9a-f]{64})".*|\2 \1|p' "$work/pylock.toml" | sed -E "/$(runs_here)/d" >"$others"
+  # A package with nothing left is for other systems as a whole. The backslashes go and come again, for the last hash has none.
+  sed 's/ \\$//' "$1" | awk -v others="$others" '
+    BEGIN { while ((getline file <others) > 0) { split(file, word, " "); other["--hash=sha256:" word[1]] } }
+    /^[^ ]/ { package = $0; next }
+    $1 in other { next }
+    package != "" { if (before != "") print before; before = package; package = "" }
+    { print before " \\"; before = $0 }
+    END { print before }'
+}
+
+# What the name of a wheel ends with that one of these Pythons can run on one of these machines.
+runs_here() {
+  local tags machine
+  tags=$(printf '%s|' "${pythons[@]/#3./cp3}") machine=$(printf '%s|' "${machines[@]}")
+  printf -- '-(any|((%s)-(%s)|cp3[0-9]+-abi3|py[0-9py.]+-none)-[^-]*manylinux[^-]*_(%s))[.]whl$' "${tags%|}" "${tags%|}" "${machine%|}"
 }
 
 check_all() {
   local candidate
   for candidate in "${pythons[@]}"; do
     if [ "$(printf '%s\n' "$python" "$candidate" | sort -V | head -n 1)" = "$python" ]; then
-      check "$tool" "$candidate"
+      check "$candidate"
     fi
   done
 }
 
 # Whether a host with that Python gets everything as a wheel: only then does it need no compiler.
 check() {
-  local tool=$1 python=$2 machine
+  local python=$1 machine
   for machine in "${machines[@]}"; do
     say "checking that there are wheels for Python $python on $machine..."
-    uv "$tool" pip install --quiet --dry-run --target "$work/none" --python-version "$python" \
+    uv pip install --quiet --dry-run --target "$work/none" --python-version "$python" \
       --python-platform "$machine-$platform" --only-binary :all: --require-hashes --requirement "$work/lock" ||
       die "not every requirement has a wheel for Python $python on $machine; nothing was written."
   done
@@ -112,8 +139,6 @@ write() {
 
 # This machine's configuration files are left out; a mirror can be named in the environment.
 uv() {
-  local tool=$1
-  shift
   "$tool/bin/uv" --no-config "$@"
 }
 
