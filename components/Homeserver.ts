@@ -16,6 +16,7 @@ import { Host, type HostArgs } from "./Host";
 import { LastBackup } from "./LastBackup";
 import type { Machine } from "./Machine";
 import { NginxProxy, type NginxProxyArgs } from "./NginxProxy";
+import { dependencies } from "./options";
 import { PostgresDb } from "./PostgresDb";
 import { Redis } from "./Redis";
 import { type Purge, Remains } from "./Remains";
@@ -94,7 +95,7 @@ export class Homeserver extends pulumi.ComponentResource {
     super("matrix-homeserver:index:Homeserver", name, {}, opts);
     const { prefix = "", serverName, domains, dbPassword, synapse, nginx = {}, purge = false, reconcile = {} } = args;
     const named = (part: string) => prefix + part;
-    const after = (...dependsOn: pulumi.Resource[]): pulumi.ComponentResourceOptions => ({
+    const after = (...dependsOn: pulumi.Input<pulumi.Resource>[]): pulumi.ComponentResourceOptions => ({
       parent: this,
       dependsOn,
       // Where everything was before it had this component around it.
@@ -109,7 +110,7 @@ export class Homeserver extends pulumi.ComponentResource {
     const machine = new Host(
       named("host"),
       { ...args.host, synapseVersion: synapse.version, localDatabase: args.database === undefined, reconcile },
-      after(),
+      after(...dependencies(opts)),
     );
     const { python, pythonPackage, postgresqlStream, nginxStream, ipv6 } = machine.facts;
     const remains = new Remains(
@@ -296,7 +297,6 @@ export class Homeserver extends pulumi.ComponentResource {
         config: config.path,
         link: venv.link,
         synapseUrl,
-        database: database.address,
       },
       after(service),
     );

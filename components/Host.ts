@@ -2,6 +2,7 @@ import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 import { DATA, LIBEXEC, STATE, type Machine } from "./Machine";
+import { dependencies } from "./options";
 import { PLATFORMS, platformLines, POSTGRESQL_NEEDS, postgresqlNeedLines, SUPPORTED_SYSTEMS } from "./platforms";
 import { RemoteScript } from "./RemoteScript";
 import { quote, readScript } from "./shell";
@@ -109,7 +110,7 @@ export class Host extends pulumi.ComponentResource implements Machine {
         },
         onDelete: { script: "remove-paths.sh", variables: { PATHS: [LIBEXEC, STATE, `${DATA}/staged`].join("\n") } },
       },
-      { parent: this },
+      { parent: this, dependsOn: dependencies(opts) },
     );
     const claim = new RemoteScript(
       `${name}-claim`,

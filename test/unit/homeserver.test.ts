@@ -1,5 +1,6 @@
 /* Homeservers in a program that is not this one: with no more said than has to be, and several of them. */
 import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
 
 import { Homeserver } from "../../components/Homeserver";
 import { lockedVersions } from "../../components/SynapseVenv";
@@ -8,8 +9,13 @@ import { COMMAND, deploy, openTexts, plain, Secret, type Deployment } from "./mo
 
 const VERSION = lockedVersions().at(-1) ?? "";
 
-function homeserver(name: string, address: string, prefix?: string): Homeserver {
-  return new Homeserver(name, {
+function homeserver(
+  name: string,
+  address: string,
+  prefix?: string,
+  opts?: pulumi.ComponentResourceOptions,
+): Homeserver {
+  const args = {
     ...(prefix !== undefined && { prefix }),
     serverName: name,
     domains: [`matrix.${name}`],
@@ -18,8 +24,17 @@ function homeserver(name: string, address: string, prefix?: string): Homeserver 
     dbPassword: pulumi.secret("correct horse"),
     admin: { localpart: "admin" },
     tls: { mode: "selfsigned" },
-  });
+  } as const;
+  return new Homeserver(name, args, opts);
 }
+
+test("a homeserver waits for what it is told to depend on, such as its machine", async () => {
+  const deployment = await deploy(() => {
+    const machine = new random.RandomPet("machine");
+    homeserver("one.example", "192.0.2.1", undefined, { dependsOn: machine });
+  });
+  expect(deployment.get("host-facts").dependsOn).toContain("machine");
+});
 
 describe("two homeservers in one program", () => {
   let two: Deployment;
