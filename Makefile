@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help new-stack adopt drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e test-slow check format docs lock bench
+.PHONY: help new-stack adopt user drift reconcile backups restore postgresql-upgrade lab lab-down test test-unit test-e2e test-slow check format docs lock bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -12,6 +12,9 @@ new-stack: ## settings for another environment: make new-stack STACK=prod
 
 adopt: ## take over a homeserver that was built by hand: make adopt STACK=prod
 	@STACK="$(STACK)" CONFIG="$(CONFIG)" tools/adopt.sh
+
+user: ## an account on a stack's server, with a password of its own: make user STACK=prod NAME=alice [ADMIN=yes] [RESET=yes: a new password]
+	@STACK="$(STACK)" NAME="$(NAME)" ADMIN="$(ADMIN)" RESET="$(RESET)" tools/user.sh
 
 drift: ## what on a stack's machine is not as the stack says, changing nothing: make drift STACK=prod (tools/drift.sh ends with 0: nothing, 2: drift found, 1: could not look)
 	@STACK="$(STACK)" tools/drift.sh

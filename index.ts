@@ -53,6 +53,7 @@ async function program() {
     hostAddress: host.address,
     /** What an operator does next. */
     nextSteps: nextSteps({
+      stack: pulumi.getStack(),
       address: host.address,
       serverName,
       servedNames,

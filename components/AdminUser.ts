@@ -1,7 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { libpqString, type DatabaseAddress } from "./DatabaseAddress";
-import type { Machine } from "./Machine";
+import { type Machine, STATE } from "./Machine";
 import { atOnce, dependencies } from "./options";
 import { RemoteScript } from "./RemoteScript";
 import type { SystemUser } from "./SystemUser";
@@ -24,8 +23,6 @@ export interface AdminUserArgs {
   readonly link: string;
   /** URL of Synapse on the machine. */
   readonly synapseUrl: string;
-  /** The database that the account is in. */
-  readonly database: DatabaseAddress;
 }
 
 /** The administrator's account. It is kept on `pulumi destroy`, like all accounts. */
@@ -35,24 +32,25 @@ export class AdminUser extends pulumi.ComponentResource {
 
   constructor(name: string, args: AdminUserArgs, opts?: pulumi.ComponentResourceOptions) {
     super("matrix-homeserver:index:AdminUser", name, {}, atOnce(opts));
-    const { host, user, localpart, database } = args;
+    const { host, user, localpart } = args;
     this.userId = `@${localpart}:${args.serverName}`;
 
     new RemoteScript(
       `${name}-account`,
       {
         host,
-        script: "admin-user.sh",
+        script: "account.sh",
         variables: {
           LOCALPART: localpart,
           USER_ID: this.userId,
           PASSWORD: pulumi.secret(args.password),
+          ADMIN: "yes",
+          EXISTS: "marked",
+          MARK: `${STATE}/admin-password`,
           CONFIG: args.config,
           BIN: `${args.link}/bin`,
           SYNAPSE_URL: args.synapseUrl,
           RUN_AS: user.userName,
-          HOME_FOLDER: user.home,
-          DATABASE: libpqString(database, `${user.home}/secrets/pgpass`),
         },
       },
       { parent: this, dependsOn: dependencies(opts) },

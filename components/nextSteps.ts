@@ -2,6 +2,8 @@ import type { Purge } from "./Remains";
 
 /** What the advice depends on. */
 export interface Situation {
+  /** The stack's own name. */
+  readonly stack: string;
   /** Address of the machine. */
   readonly address: string;
   /** The name in user ids, and the names that nginx on the machine answers for. */
@@ -15,7 +17,15 @@ export interface Situation {
 }
 
 /** What an operator does after an update, a numbered line a step. Pure. */
-export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasBackups, purge }: Situation): string {
+export function nextSteps({
+  stack,
+  address,
+  serverName,
+  servedNames,
+  isSelfSigned,
+  hasBackups,
+  purge,
+}: Situation): string {
   return [
     `Let DNS name ${address} for ${servedNames.join(", ")} (A or AAAA records), and let the world reach its ports 80 and 443.`,
     ...(servedNames.includes(serverName)
@@ -37,6 +47,7 @@ export function nextSteps({ address, serverName, servedNames, isSelfSigned, hasB
           `Warning: purge is ${String(purge)}: pulumi destroy removes the database, the media and the signing key${purge === true ? ", after a last backup, which stays" : ", without a last backup"}.`,
         ]),
     "Log in as adminUserId with: pulumi stack output adminPassword --show-secrets",
+    `Make accounts for people: make user STACK=${stack} NAME=alice`,
   ]
     .map((step, index) => `${index + 1}. ${step}`)
     .join("\n");

@@ -42,7 +42,7 @@ prepare_ssh() {
   [[ -n $address ]] || die "the stack $stack names no machine (host.address)."
   printf 'machine %s\n' "$(setting host.hostKey)" >"$work/known_hosts"
   ssh_command=(ssh -T -p "$(setting host.port 22)" -l "$user" -o BatchMode=yes -o HostKeyAlias=machine -o StrictHostKeyChecking=yes
-    -o UserKnownHostsFile="$work/known_hosts" -o GlobalKnownHostsFile=/dev/null -o ServerAliveInterval=30 -o LogLevel=ERROR)
+    -o UserKnownHostsFile="$work/known_hosts" -o GlobalKnownHostsFile=/dev/null -o ConnectTimeout=20 -o ServerAliveInterval=30 -o LogLevel=ERROR)
   key_file=$(setting host.privateKeyFile)
   [[ -z $key_file ]] || ssh_command+=(-i "$key_file" -o IdentitiesOnly=yes)
   [[ $user == root ]] && sudo='' || sudo='sudo -n '

@@ -43,15 +43,14 @@ export class Deployment {
     return await outputsOf(this.stack);
   }
 
-  /** A client of the administrator's, who is not logged in yet. */
-  async client(): Promise<LabClient> {
+  /** A client of the administrator's, or of somebody else's, who is not logged in yet. */
+  async client(somebody?: { readonly user: string; readonly password: string }): Promise<LabClient> {
     const { serverName, hostAddress, caCertificate, adminUserId, adminPassword } = await this.outputs();
     return new LabClient({
       serverName,
       address: hostAddress,
       ca: caCertificate,
-      user: adminUserId,
-      password: adminPassword,
+      ...(somebody ?? { user: adminUserId, password: adminPassword }),
     });
   }
 

@@ -3,6 +3,7 @@
  * opened is closed, and nobody else notices but for the seconds of a restart.
  */
 import type { LabClient, SentMessage } from "../../lab/client/client";
+import type { Outcome } from "./process";
 import { Deployment, outage, type Outputs } from "./deployment";
 
 jest.setTimeout(300_000);
@@ -117,6 +118,39 @@ it("the administrator's password changes without a restart", async () => {
   await deployment.stack.setSecret("admin.password", "a much better password");
   await rotate("admin.password", ["admin-account", "admin-password"], []);
   await deployment.proveServing();
+});
+
+it("a person gets an account, and another password when the first is lost", async () => {
+  const { serverName, stack, host } = deployment;
+  const user = (env: Readonly<Record<string, string>>) => stack.tool("user.sh", { NAME: "alice", ...env });
+  const passwordOf = ({ code, stdout, stderr }: Outcome) => {
+    const [id, password = ""] = stdout.split("\n");
+    expect({ code, id, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, id: `@alice:${serverName}`, stderr: "" });
+    return password;
+  };
+  const alice = (password: string) => deployment.client({ user: "alice", password });
+
+  const first = passwordOf(await user({}));
+  const before = await alice(first);
+  await before.login();
+  const again = await user({});
+  expect(again).toMatchObject({ code: 1, stdout: "" });
+  expect(again.stderr).toContain(`there is an account @alice:${serverName} already, and it was left as it is`);
+
+  const second = passwordOf(await user({ NAME: `@alice:${serverName}`, RESET: "yes" }));
+  expect(second).not.toBe(first);
+  const lost = await alice(first);
+  await expect(lost.login()).rejects.toThrow("login failed");
+  const after = await alice(second);
+  await after.login();
+  await before.sendAndReadBack("still logged in");
+
+  expect(await host.sql(`SELECT admin FROM users WHERE name = '@alice:${serverName}'`)).toBe("0");
+  passwordOf(await user({ RESET: "yes", ADMIN: "yes" }));
+  expect(await host.sql(`SELECT admin FROM users WHERE name = '@alice:${serverName}'`)).toBe("1");
+
+  expect((await user({ NAME: "Alice" })).stderr).toContain("and not 'Alice'");
+  await Promise.all([before, lost, after].map((session) => session.close()));
 });
 
 it("the TLS key of the machine's own authority changes without a restart", async () => {

@@ -62,6 +62,9 @@ function up(settings: Readonly<Record<string, unknown>>, options: UpOptions = {}
   return deploy(program, options);
 }
 
+// settings.test looks at what a stack is warned of; printed here, it would bury what fails.
+beforeAll(() => jest.spyOn(console, "warn").mockImplementation());
+
 describe.each([
   ["as root", { ...SETTINGS, host: HOST }],
   ["as a user with sudo", { ...SETTINGS, host: { ...HOST, user: "cloud-user" } }],
@@ -520,6 +523,7 @@ describe("a stack with backups", () => {
   test("says what has to be kept, and a stack without backups that it has none", async () => {
     expect(nextSteps(deployment)).toContain("Keep the private key of backup.recipient in two places");
     expect(nextSteps(deployment)).not.toContain("no backups");
+    expect(nextSteps(deployment)).toMatch(/\d\. Make accounts for people: make user STACK=\w+ NAME=alice$/);
     expect(nextSteps(await up(SETTINGS))).toContain(
       "Warning: there are no backups. Set backup.recipient; docs/backup.md",
     );
