@@ -13,7 +13,7 @@ build() {
   say "downloading the source archive of Synapse $version (4 MB, once)..."
   python3 -I "$(lab_root)/lab/index/source.py" "$(index_url)" "$version" >"$archive"
   sum=$(sha256sum "$archive" | cut -d ' ' -f 1)
-  sed -n '/^matrix-synapse==/,/^[^ ]*$/p' "$lock" | grep --quiet "sha256:$sum" ||
+  sed -n '/^matrix-synapse==/,/^[^ ]*$/p' "$lock" | grep "sha256:$sum" >/dev/null ||
     die "the source archive of Synapse $version is not the one that $lock names."
   tar --extract --file="$archive" --directory="$1" --strip-components=1 --no-same-owner --wildcards '*/docs/*.md'
   rm "$archive"
