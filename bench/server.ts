@@ -29,12 +29,26 @@ const SECONDS = Number(process.env.SECONDS ?? 8);
 const PLAIN_NGINX =
   "/keepalive 32;/d; /Upgrade/d; /proxy_set_header Connection/d; s/proxy_http_version 1.1/proxy_http_version 1.0/";
 
+/** In the only folder that Synapse may write to. */
+const SOCKET = "/opt/synapse/media_store/synapse.sock";
+const SOCKET_LISTENER = {
+  path: SOCKET,
+  mode: 0o666,
+  type: "http",
+  x_forwarded: true,
+  resources: [{ names: ["client", "federation"], compress: false }],
+};
+
 /** This program's configuration, the two that one would have else, and what single settings give to this program's. */
 const CONTENDERS: Readonly<Record<string, Contender>> = {
   "this program": {},
   "Synapse's default": { generated: "sqlite3" },
   "the blog post's": { generated: "psycopg2", nginx: PLAIN_NGINX },
   "no keep-alive": { nginx: PLAIN_NGINX },
+  "Synapse by its socket": {
+    settings: { listeners: [SOCKET_LISTENER] },
+    nginx: `s|server 127.0.0.1:[0-9]*;|server unix:${SOCKET};|`,
+  },
   "database by TCP": { settings: { database: { host: "127.0.0.1" } } },
   "more database memory": {
     postgresql: "shared_buffers = 512MB\neffective_cache_size = 1536MB\nwork_mem = 8MB\nmax_wal_size = 4GB",

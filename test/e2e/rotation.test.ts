@@ -143,7 +143,7 @@ it("a person gets an account, and another password when the first is lost", asyn
   await expect(lost.login()).rejects.toThrow("login failed");
   const after = await alice(second);
   await after.login();
-  await before.sendAndReadBack("still logged in");
+  await before.send("still logged in");
 
   expect(await host.sql(`SELECT admin FROM users WHERE name = '@alice:${serverName}'`)).toBe("0");
   passwordOf(await user({ RESET: "yes", ADMIN: "yes" }));

@@ -56,6 +56,8 @@ sed "$NGINX" "$kept/matrix-homeserver.conf" >"$site"
   printf '%s\n' "$POSTGRESQL"
 } >/root/bench/postgresql.conf
 install -o postgres -g postgres -m 600 /root/bench/postgresql.conf /var/lib/pgsql/data/postgresql.conf
+# Where nginx is to reach Synapse by a socket.
+chmod o+x /opt/synapse /opt/synapse/media_store
 nginx -q -t
 systemctl stop synapse
 systemctl restart postgresql
