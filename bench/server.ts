@@ -50,6 +50,8 @@ const CONTENDERS: Readonly<Record<string, Contender>> = {
     nginx: `s|server 127.0.0.1:[0-9]*;|server unix:${SOCKET};|`,
   },
   "database by TCP": { settings: { database: { host: "127.0.0.1" } } },
+  "database pool of 4": { settings: { database: { cp_min: 4, cp_max: 4 } } },
+  "database pool of 20": { settings: { database: { cp_min: 20, cp_max: 20 } } },
   "more database memory": {
     postgresql: "shared_buffers = 512MB\neffective_cache_size = 1536MB\nwork_mem = 8MB\nmax_wal_size = 4GB",
   },
