@@ -45,7 +45,7 @@ export class AdminUser extends pulumi.ComponentResource {
           USER_ID: this.userId,
           PASSWORD: pulumi.secret(args.password),
           ADMIN: "yes",
-          EXISTS: "marked",
+          RESET: "yes",
           MARK: `${STATE}/admin-password`,
           CONFIG: args.config,
           BIN: `${args.link}/bin`,

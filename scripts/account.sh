@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Registers an account, or gives the one who exists the password where it is to have it (EXISTS): never, always, or when it is not the
-# one that MARK says was set last. In between a password is its owner's own to change.
+# Registers an account. One that exists gets the password with RESET alone, and not when MARK says that it was set last: in between
+# it is its owner's own to change.
 # With LOOK set it changes nothing and tells what differs.
 set -euo pipefail
-: "${LOCALPART:?}" "${USER_ID:?}" "${PASSWORD:?}" "${ADMIN:?yes or no}" "${EXISTS:?refuse, reset or marked}" "${MARK?}"
+: "${LOCALPART:?}" "${USER_ID:?}" "${PASSWORD:?}" "${ADMIN:?yes or no}" "${RESET:?yes or no}" "${MARK?file, or empty}"
 : "${CONFIG:?}" "${BIN:?folder of Synapse commands}" "${SYNAPSE_URL:?}" "${RUN_AS:?}"
 
 # A salted hash: the password itself is in the stack and nowhere else.
@@ -54,8 +54,8 @@ with database, database.cursor() as cursor:
     print(cursor.rowcount)
 '
 if [[ $answer == *"already exists"* ]]; then
-  [[ $EXISTS != refuse ]] || fail "there is an account $USER_ID already, and it was left as it is: RESET=yes gives it another password"
-  if [[ $EXISTS == reset ]] || ! is_set; then
+  [[ $RESET == yes ]] || fail "there is an account $USER_ID already, and it was left as it is: RESET=yes gives it another password"
+  if ! is_set; then
     say "setting the password of $USER_ID"
     hash=$(as_service "$BIN/hash_password" -c "$CONFIG" <<<"$PASSWORD" | tail -n 1)
     [[ $hash == \$2* ]] || fail "Synapse could not make a hash of the password of $USER_ID"

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
 
 main() {
-  local example="make user STACK=prod NAME=alice" server_name name password exists=refuse admin=no
+  local example="make user STACK=prod NAME=alice" server_name name password reset=no admin=no
   begin "$example" pulumi ssh openssl
   [[ -n ${NAME:-} ]] || die "name the account: $example"
   server_name=$(setting serverName)
@@ -16,7 +16,7 @@ main() {
   name=${name%":$server_name"}
   [[ $name =~ ^[a-z0-9._=/+-]+$ ]] ||
     die "NAME is what a user id has before the colon, lower-case letters, digits and any of ._=/+-, and not '$NAME'; for example: $example"
-  [[ ${RESET:-} != yes ]] || exists=reset
+  [[ ${RESET:-} != yes ]] || reset=yes
   [[ ${ADMIN:-} != yes ]] || admin=yes
   prepare_ssh
   on_machine test -d "$HOME_FOLDER/env/bin" ||
@@ -24,7 +24,7 @@ main() {
 
   # 80 bits, in what every keyboard has.
   password=$(openssl rand -hex 10)
-  compose account.sh "LOCALPART=$name" "USER_ID=@$name:$server_name" "PASSWORD=$password" "ADMIN=$admin" "EXISTS=$exists" MARK= \
+  compose account.sh "LOCALPART=$name" "USER_ID=@$name:$server_name" "PASSWORD=$password" "ADMIN=$admin" "RESET=$reset" MARK= \
     "CONFIG=$HOME_FOLDER/homeserver.yaml" "BIN=$HOME_FOLDER/env/bin" SYNAPSE_URL=http://127.0.0.1:8008 RUN_AS=synapse |
     as_root "bash -s" || exit 1
   printf '%s\n%s\n' "@$name:$server_name" "$password"

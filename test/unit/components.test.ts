@@ -1312,7 +1312,7 @@ test("an AdminUser is one account, whose password is secret", async () => {
     USER_ID: "@admin:example.com",
     PASSWORD: ADMIN_PASSWORD,
     ADMIN: "yes",
-    EXISTS: "marked",
+    RESET: "yes",
     MARK: "/etc/matrix-homeserver/admin-password",
     CONFIG: "/opt/synapse/homeserver.yaml",
     BIN: "/opt/synapse/env/bin",
