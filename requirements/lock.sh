@@ -88,10 +88,10 @@ compile() {
 leave_out_other_systems() {
   local others=$work/others
   compile --no-deps --format pylock.toml --output-file "$work/pylock.toml" "$1"
-  sed -nE 's|.*/([^/"]+\.whl)", .*sha256 = "([0-9a-f]{64})".*|\2 \1|p' "$work/pylock.toml" | sed -E "/$(runs_here)/d" >"$others"
+  sed -nE 's|.*/([^/"]+\.whl)", .*sha256 = "([0-9a-f]{64})".*|\2 \1|p' "$work/pylock.toml" | sed -E "/$(runs_here)/d; s/ .*//" >"$others"
   # A package with nothing left is for other systems as a whole. The backslashes go and come again, for the last hash has none.
   sed 's/ \\$//' "$1" | awk -v others="$others" '
-    BEGIN { while ((getline file <others) > 0) { split(file, word, " "); other["--hash=sha256:" word[1]] } }
+    BEGIN { while ((getline hash <others) > 0) other["--hash=sha256:" hash] }
     /^[^ ]/ { package = $0; next }
     $1 in other { next }
     package != "" { if (before != "") print before; before = package; package = "" }
