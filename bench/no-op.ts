@@ -6,13 +6,6 @@ import { bareStack } from "./contenders/bare";
 import { freshTarget, type Target } from "./contenders/target";
 import { interleaved, main, publish, seconds } from "./lib";
 
-/** What Pulumi itself takes: alone, with its two plugins, and with as many commands and passwords as a homeserver has. */
-const FLOORS = {
-  empty: { commands: 0, passwords: 0 },
-  "a command, a password": { commands: 1, passwords: 1 },
-  "as many of them as ours": { commands: 30, passwords: 4 },
-};
-
 main(async () => {
   const play = await ansible.prepare();
   const deployment = await Deployment.prepare("noop");
@@ -23,7 +16,7 @@ main(async () => {
     const target = (theirs = await freshTarget("noop-a"));
     await play(target);
     await stack.up();
-    for (const [name, resources] of Object.entries(FLOORS)) {
+    for (const [name, resources] of Object.entries(await bareOnes(stack))) {
       floors[name] = await bareStack(`${host.name}-${resources.commands}`, host, resources);
     }
     const { result: rounds, logins } = await host.countingLogins(() =>
@@ -47,4 +40,18 @@ async function unchanged(update: Promise<Update>): Promise<number> {
   const { changes, seconds: taken } = await update;
   if (Object.keys(changes).length > 0) throw new Error(`not without a change: ${JSON.stringify(changes)}`);
   return taken;
+}
+
+/** What Pulumi itself takes: alone, with its two plugins, and with as many commands and passwords as the homeserver has. */
+async function bareOnes(homeserver: Stack) {
+  const types = (await homeserver.exportState()).map(({ type }) => type);
+  const count = (wanted: string) => types.filter((type) => type === wanted).length;
+  return {
+    empty: { commands: 0, passwords: 0 },
+    "a command, a password": { commands: 1, passwords: 1 },
+    "as many of them as ours": {
+      commands: count("command:remote:Command"),
+      passwords: count("random:index/randomPassword:RandomPassword"),
+    },
+  };
 }
